@@ -1,0 +1,1 @@
+"""The hub: aggregates models and publishes leaderboards without ever receiving a patient record."""

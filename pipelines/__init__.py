@@ -1,0 +1,1 @@
+"""The imaging that runs inside the sandbox. It knows no network, no hub and no policy."""

@@ -1,0 +1,301 @@
+"""The error tree, and the codes both sides of the door understand.
+
+::
+
+    MedSiloError              code, hint; the message never holds a patient's data or the refused value
+    ├── ConfigError           a setting is missing, unknown or out of range
+    ├── BadInput              a file, table or argument the user gave is not usable
+    ├── WireError             a message is not one of ours, or the hub answered with a problem
+    ├── IntegrityError        bytes are not what their digest, signature or manifest says
+    ├── PolicyRefusal         a written rule says no
+    ├── HubUnavailable        no connection, a proxy in the way, or a time-out; try again later
+    ├── SandboxUnavailable    a task cannot be jailed here, so it is not run
+    └── WorkFailed            jailed work ended without a result
+
+Every code has an entry in ``PROBLEMS``: the HTTP status it travels with, what it means, and what to do.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, NamedTuple
+
+from pydantic import Field
+
+from silo_node.wire.base import Code, Message
+
+
+class Problem(NamedTuple):
+    """One entry of the registry."""
+
+    status: int
+    title: str
+    hint: str
+
+
+class ProblemDocument(Message):
+    """An error as it travels: RFC 9457 ``application/problem+json``. It never echoes what was sent."""
+
+    type: Annotated[str, Field(pattern=r"^https?://|^about:|^/")]
+    title: str
+    status: int
+    code: Code
+    hint: str
+    fields: tuple[str, ...] = ()
+    """Declared field names the refusal is about; an undeclared one is told as ``(undeclared)``."""
+
+
+@dataclass
+class MedSiloError(Exception):
+    """Anything MedSilo refuses or cannot do, with a stable code and what to do about it."""
+
+    code: str
+    detail: str = ""
+    """One sentence for the local user. It may name a file the user gave; it never travels over the wire."""
+
+    def __post_init__(self) -> None:
+        if self.code not in PROBLEMS:
+            raise KeyError(f"unregistered problem code: {self.code}")
+        super().__init__(str(self))
+
+    @property
+    def title(self) -> str:
+        return PROBLEMS[self.code].title
+
+    @property
+    def hint(self) -> str:
+        return PROBLEMS[self.code].hint
+
+    @property
+    def status(self) -> int:
+        return PROBLEMS[self.code].status
+
+    def __str__(self) -> str:
+        return f"{self.title} [{self.code}]" + (f": {self.detail}" if self.detail else "")
+
+
+class ConfigError(MedSiloError):
+    """A setting is missing, unknown or out of range."""
+
+
+class BadInput(MedSiloError):
+    """Something the user gave cannot be used."""
+
+
+class WireError(MedSiloError):
+    """A message is not one of ours, or the other side refused it."""
+
+
+class IntegrityError(MedSiloError):
+    """Bytes are not what their digest, signature or manifest says."""
+
+
+class PolicyRefusal(MedSiloError):
+    """A written rule says no."""
+
+
+class HubUnavailable(MedSiloError):
+    """The hub cannot be reached now."""
+
+
+class SandboxUnavailable(MedSiloError):
+    """A task cannot be jailed here, so it is not run."""
+
+
+class WorkFailed(MedSiloError):
+    """Jailed work ended without a result."""
+
+
+PROBLEMS: dict[str, Problem] = {
+    # the message itself
+    "malformed-message": Problem(422, "The message is not as declared", "Send only declared fields, with their types."),
+    "body-not-json": Problem(400, "The body is not a JSON object", "Send one UTF-8 JSON object."),
+    "body-too-large": Problem(413, "The body is too large", "Send large data through an upload, in chunks."),
+    "bad-envelope": Problem(
+        422, "The signature or the signed content is not valid", "Sign the canonical bytes with the enrolled key."
+    ),
+    "wire-version-unsupported": Problem(426, "No common wire version", "Upgrade the older side."),
+    "not-found": Problem(404, "There is nothing here", "Check the address; you may also lack the right to see it."),
+    "method-not-allowed": Problem(405, "That method is not offered here", "See the OpenAPI document."),
+    "rate-limited": Problem(429, "Too many requests", "Wait for the time the Retry-After header gives."),
+    "internal-error": Problem(500, "The hub failed", "Try again; tell the operator the request id if it stays."),
+    "unavailable": Problem(503, "The hub is not ready", "Try again in a moment."),
+    # who is asking
+    "not-authenticated": Problem(401, "No valid token", "Send an active token as a bearer token."),
+    "not-permitted": Problem(403, "This role may not do that", "Ask a person with the right role."),
+    "silo-not-active": Problem(
+        403, "The silo is not active", "Ask the hub's admin to compare the fingerprint and approve the silo."
+    ),
+    "same-side": Problem(403, "Whoever asks cannot approve", "Let the other side decide."),
+    # enrolment
+    "enrolment-code-invalid": Problem(403, "The enrolment code is not valid", "Ask the hub's admin for a new code."),
+    "enrolment-code-expired": Problem(
+        403, "The enrolment code has expired", "Codes last 15 minutes; ask for a new one."
+    ),
+    "enrolment-code-used": Problem(
+        403, "The enrolment code was used before", "Ask for a new one; tell the admin if it was not you."
+    ),
+    "fingerprint-mismatch": Problem(
+        409, "The fingerprint is not the silo's", "Do not approve; call the hospital and compare again."
+    ),
+    "already-enrolled": Problem(409, "This node is enrolled already", "Unenrol it first, or use another state folder."),
+    "not-enrolled": Problem(409, "This node is not enrolled", "Run silo-node enrol with a code from the hub's admin."),
+    "hub-key-changed": Problem(
+        409, "The hub's key is not the one pinned at enrolment", "Do not go on; ask the hub's admin by telephone."
+    ),
+    # state
+    "state-conflict": Problem(409, "The state does not allow that", "Read the present state and decide again."),
+    "already-exists": Problem(409, "That exists already", "Use another name, or the one there is."),
+    "lease-lost": Problem(
+        409, "The lease on this task has run out or belongs to another claim", "Drop the work and ask for a task again."
+    ),
+    "task-done": Problem(409, "The task has been answered already", "Nothing to do; the first answer counts."),
+    # uploads
+    "digest-mismatch": Problem(422, "The bytes do not match their digest", "Send the file again from the start."),
+    "size-mismatch": Problem(
+        422, "The bytes do not match the declared size", "Declare the true size and send all of it."
+    ),
+    "offset-mismatch": Problem(409, "The upload stands at another offset", "Ask for the offset and go on from there."),
+    "quota-exceeded": Problem(507, "There is no room", "Free space, or ask for a larger quota."),
+    "disk-full": Problem(507, "The disk is full", "Free space; work goes on by itself afterwards."),
+    # benchmarks and cohorts
+    "benchmark-unknown": Problem(404, "There is no such benchmark version", "List the benchmarks."),
+    "benchmark-immutable": Problem(409, "A published benchmark version cannot change", "Publish a new version."),
+    "benchmark-invalid": Problem(422, "The benchmark definition is not valid", "Run medsilo benchmark check."),
+    "cohort-unknown": Problem(404, "There is no such cohort", "Register the cohort first."),
+    "cohort-changed": Problem(
+        409, "The cohort's files are not those that were frozen", "Build a new cohort; a frozen one never changes."
+    ),
+    "cohort-too-small": Problem(
+        422, "The cohort is smaller than the limit", "Collect more cases, or choose another benchmark."
+    ),
+    "cohort-not-frozen": Problem(409, "The cohort is not frozen", "Build and freeze the cohort first."),
+    # intake
+    "file-undecodable": Problem(
+        422,
+        "A file cannot be decoded",
+        "See silo-node intake quarantine; install the missing decoder or drop the file.",
+    ),
+    "not-dicom": Problem(422, "A file is not DICOM", "Leave it out."),
+    "sop-class-refused": Problem(422, "This kind of DICOM object is not taken in", "Only image storage classes are."),
+    "pixel-risk": Problem(
+        422, "The pixels may show who the patient is", "Allow it in the policy only after a person has looked."
+    ),
+    "duplicate-conflict": Problem(
+        422, "Two files claim the same SOP Instance UID with other bytes", "Find out which is right."
+    ),
+    "table-column-missing": Problem(422, "The table lacks a required column", "Add the column the message names."),
+    "table-duplicate-key": Problem(422, "The table names a case twice", "Keep one row a case."),
+    "table-unreadable": Problem(422, "The table cannot be read", "Save it as UTF-8 CSV with a header line."),
+    "label-unknown": Problem(422, "A label is not in the benchmark's list", "Correct the table."),
+    "label-without-case": Problem(
+        422, "The table has a label for a case that is not there", "Take in the missing case, or drop the row."
+    ),
+    "case-without-label": Problem(422, "A case has no label", "Add a row, or leave the case out."),
+    "image-invalid": Problem(422, "An image is not usable", "Check its shape, type and spacing."),
+    "identifier-leak": Problem(
+        500,
+        "An identifier was found in de-identified output; nothing was kept",
+        "Report this; it is a fault of the software or of the profile.",
+    ),
+    # models
+    "bundle-invalid": Problem(
+        422, "The bundle is not in the code-free profile", "Run medsilo model check; it names the file and field."
+    ),
+    "bundle-too-large": Problem(413, "The bundle is too large", "See the limits in the reference."),
+    "bundle-has-code": Problem(
+        422,
+        "The bundle holds code or something that could run as code",
+        "Send safetensors weights and a declared architecture only.",
+    ),
+    "bundle-archive-unsafe": Problem(
+        422, "The bundle's archive is not safe to unpack", "Make it with medsilo model pack."
+    ),
+    "network-unknown": Problem(
+        422, "The architecture is not in the registry", "Choose one that medsilo model networks lists."
+    ),
+    "network-argument-invalid": Problem(
+        422, "An argument of the architecture is unknown or out of range", "See the registry's schema."
+    ),
+    "network-too-large": Problem(422, "The architecture has too many parameters", "Make it smaller."),
+    "transform-unknown": Problem(422, "A transform is not in the list", "Choose one from the reference."),
+    "transform-argument-invalid": Problem(
+        422, "An argument of a transform is unknown or not a literal", "See the reference."
+    ),
+    "weights-invalid": Problem(
+        422, "The weights are not a sound safetensors file", "Export them again with safetensors."
+    ),
+    "weights-mismatch": Problem(
+        422, "The weights do not fit the architecture", "Names, shapes and dtypes must be exactly the architecture's."
+    ),
+    "model-unknown": Problem(404, "There is no such model", "List the models."),
+    "model-incompatible": Problem(
+        422, "The model does not fit the benchmark", "Its input and output must be the benchmark's."
+    ),
+    "model-not-accepted": Problem(409, "The model is not accepted", "Submit it and wait for its check."),
+    # updates
+    "update-name-missing": Problem(422, "The update lacks a tensor", "Send exactly the global model's tensors."),
+    "update-name-extra": Problem(
+        422, "The update has a tensor the model lacks", "Send exactly the global model's tensors."
+    ),
+    "update-shape": Problem(422, "A tensor of the update has another shape", "Send exactly the global model's shapes."),
+    "update-dtype": Problem(422, "A tensor of the update has another dtype", "Send exactly the global model's dtypes."),
+    "update-not-finite": Problem(422, "The update holds a NaN or an infinity", "Train with a lower learning rate."),
+    "update-norm": Problem(
+        422, "The update's norm is over the study's bound", "Train fewer steps, or with a lower learning rate."
+    ),
+    "update-base": Problem(422, "The update was trained from another global model", "Train from the round's model."),
+    "update-stale": Problem(409, "The round is over", "The update is recorded as late and not folded."),
+    "update-unsound": Problem(422, "The update is not a sound safetensors file", "Send the file again."),
+    # estimates
+    "estimate-not-psd": Problem(
+        422, "A covariance is not positive semi-definite", "Report the fault; nothing was stored."
+    ),
+    "estimate-inconsistent": Problem(
+        422, "An estimate does not agree with its counts", "Report the fault; nothing was stored."
+    ),
+    "estimate-small-cell": Problem(422, "A count is under the benchmark's limit", "The site must suppress it."),
+    "estimate-wrong-task": Problem(422, "The block does not answer the task", "Send the block of the claimed task."),
+    # a site's reasons to decline or fail
+    "policy-benchmark": Problem(
+        403, "The site does not take part in that benchmark", "The site's data steward decides."
+    ),
+    "policy-study": Problem(403, "The site does not take part in that study", "The site's data steward decides."),
+    "policy-model-tier": Problem(403, "The site does not run this kind of model", "Send a code-free bundle."),
+    "policy-minimum-cohort": Problem(
+        403, "The cohort is under the site's own minimum", "The site's data steward decides."
+    ),
+    "policy-refuses-release": Problem(403, "The site did not release the result", "The site's data steward decides."),
+    "policy-invalid": Problem(422, "The policy file is not valid", "Run silo-node policy check."),
+    "task-not-signed": Problem(422, "The task is not signed by the pinned hub key", "Nothing was run."),
+    "sandbox-unavailable": Problem(
+        503, "The node has no sandbox and runs nothing", "Install bubblewrap: apt-get install bubblewrap."
+    ),
+    "sandbox-limit": Problem(422, "The work went over its limit of time, memory or disk", "Use a smaller model."),
+    "work-failed": Problem(
+        422, "The work ended without a result", "The site's own log says more; it does not leave the site."
+    ),
+    "output-invalid": Problem(422, "The jailed work wrote something that was not declared", "Nothing of it was used."),
+    # studies
+    "study-unknown": Problem(404, "There is no such study", "List the studies."),
+    "plan-invalid": Problem(422, "The study plan does not hold", "Run medsilo study check."),
+    # statistics
+    "too-few-cases": Problem(422, "Too few cases", "The value is left undefined."),
+    "too-few-positives": Problem(422, "Too few cases of the class", "The value is left undefined."),
+    "too-few-negatives": Problem(422, "Too few cases outside the class", "The value is left undefined."),
+    "too-few-sites": Problem(422, "Too few sites", "The value is left out until more sites report."),
+    # the user's side
+    "config-missing": Problem(400, "A setting is missing", "Add it to the configuration file."),
+    "config-unknown-key": Problem(
+        400, "The configuration has an unknown key", "Correct the spelling; the message suggests a name."
+    ),
+    "config-invalid": Problem(400, "A setting has a wrong value", "See the reference of settings."),
+    "file-missing": Problem(400, "A file or folder is not there", "Check the path."),
+    "hub-unreachable": Problem(
+        503, "The hub cannot be reached", "Check network, proxy and address; work goes on by itself once it is back."
+    ),
+    "hub-answer-unreadable": Problem(
+        502, "Something between here and the hub answered in its place", "Look for a proxy or captive portal."
+    ),
+    "log-broken": Problem(500, "The egress log's chain is broken", "Stop the node and find out who changed the file."),
+    "data-missing": Problem(400, "The data set is not there", "Give the folder with --data, see its README."),
+    "state-locked": Problem(409, "Another process uses this state folder", "Stop it first."),
+}

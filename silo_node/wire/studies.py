@@ -1,0 +1,116 @@
+"""A federated study: its plan, what one round asks of a silo, and what a silo answers."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from silo_node.wire.base import Code, Count, Digest, Fingerprint, Identifier, Message, Name, Seconds, Title
+from silo_node.wire.benchmarks import BenchmarkReference
+from silo_node.wire.envelope import PublicKey
+from silo_node.wire.models import ModelReference
+from silo_node.wire.transfers import BlobReference
+
+StudyState = Literal["draft", "recruiting", "running", "paused", "completed", "failed", "stopped"]
+RoundState = Literal["open", "collecting", "aggregating", "committed", "abandoned"]
+UpdateState = Literal["expected", "receiving", "verified", "rejected", "folded", "late"]
+
+
+class LocalTraining(Message):
+    """What each silo does with the global model in a round; the optimiser starts afresh every round."""
+
+    epochs: Annotated[int, Field(ge=1, le=1000)] = 1
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = 16
+    optimiser: Literal["adam", "adamw", "sgd"] = "adam"
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = 2e-3
+    augment: bool = False
+    """Random flips and intensity shifts, in training only."""
+
+    max_steps: Annotated[int, Field(ge=1, le=10**7)] | None = None
+
+
+class StudyPlan(Message):
+    """Everything that decides a study, fixed before the first silo says yes."""
+
+    name: Name
+    title: Title
+    benchmark: BenchmarkReference
+    model: ModelReference
+    """The accepted model whose architecture is trained and whose weights are the first global model."""
+
+    silos: Annotated[tuple[Identifier, ...], Field(min_length=1, max_length=1000)]
+    rounds: Annotated[int, Field(ge=1, le=10_000)]
+    quorum: Annotated[int, Field(ge=1, le=1000)]
+    """A round is committed with at least this many verified updates, else abandoned."""
+
+    deadline_seconds: Annotated[int, Field(ge=1, le=30 * 86_400)]
+    """How long a round waits for updates after it was opened; it closes at once when every silo has answered."""
+
+    strategy: Literal["fedavg"] = "fedavg"
+    local: LocalTraining = LocalTraining()
+    norm_bound: Annotated[float, Field(gt=0, le=1e12)] | None = None
+    """The largest L2 norm an update (a difference of weights) may have; a larger one is refused."""
+
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "StudyPlan":
+        if len(set(self.silos)) != len(self.silos):
+            raise ValueError("a silo is named twice")
+        if self.quorum > len(self.silos):
+            raise ValueError("the quorum is larger than the number of silos")
+        return self
+
+
+class RoundTask(Message):
+    """One silo's part of one round: validate the global model and, unless ``validate_only``, train from it.
+
+    ``weights`` is a safetensors file of the global model's float tensors. The answer is a safetensors file of the
+    same names, shapes and dtypes holding the *difference* trained minus global.
+    """
+
+    kind: Literal["round"] = "round"
+    study_id: Identifier
+    plan: StudyPlan
+    plan_digest: Digest
+    round: Annotated[int, Field(ge=1, le=10_001)]
+    validate_only: bool
+    cohort: Fingerprint
+    weights: BlobReference
+
+
+class SiteScore(Message):
+    """The primary metric of the round's incoming global model on a site's validation cases, rounded."""
+
+    metric: Name
+    value: Annotated[float, Field(ge=0, le=1000)] | None
+    reason: Code | None = None
+    cases: Count
+
+
+class RoundReport(Message):
+    """A silo's signed answer to a round. ``update`` is absent where the round only validated.
+
+    There is no field for a weight: the hub weighs by the registered cohort.
+    """
+
+    task_id: Identifier
+    study_id: Identifier
+    silo_id: Identifier
+    round: Annotated[int, Field(ge=1, le=10_001)]
+    plan_digest: Digest
+    base: Digest
+    cohort: Fingerprint
+    update: BlobReference | None
+    score: SiteScore
+    train_seconds: Seconds
+
+
+class StudyConsentRequest(Message):
+    """What a silo is asked to agree to, whole, before any task of the study can reach it."""
+
+    association_id: Identifier
+    study_id: Identifier
+    requested_by: Title
+    organisation: Title
+    plan: StudyPlan
+    hub_public_key: PublicKey
