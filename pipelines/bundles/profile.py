@@ -1,0 +1,76 @@
+"""``configs/bundle.json``: the code-free profile of a MONAI bundle.
+
+Weights as safetensors, a network named in our registry with checked arguments, transforms from an exact list with
+literal arguments, and what goes in and out. A model is data: nothing of it is ever evaluated, imported or called.
+"""
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, JsonValue, ValidationError, model_validator
+
+from pipelines.bundles.architecture import NetworkArguments
+from pipelines.bundles.registry import check_network, network_arguments
+from pipelines.bundles.transforms import check_transforms
+from pipelines.errors import PipelineError
+from pipelines.question import InputSpec, Question, TaskKind, TransformSpec, Value, first_field
+
+FORMAT = "code-free-bundle/1"
+LabelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_ -]{0,39}$")]
+
+
+class NetworkSpec(Value):
+    """A registered network's name and its arguments."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Z][A-Za-z0-9]{2,59}$")]
+    args: dict[str, JsonValue]
+
+
+class Profile(Value):
+    """A bundle's manifest."""
+
+    model_config = ConfigDict(strict=True)
+    format: Literal["code-free-bundle/1"]
+    network: NetworkSpec
+    preprocessing: Annotated[tuple[TransformSpec, ...], Field(max_length=20)] = ()
+    """Applied to the benchmark's prepared image before the network; deterministic, part of the model."""
+
+    task: TaskKind
+    labels: Annotated[tuple[LabelName, ...], Field(min_length=2, max_length=20)]
+    input: InputSpec
+    """The prepared case it was made for, before its own preprocessing."""
+
+    @model_validator(mode="after")
+    def _labels_differ(self) -> "Profile":
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError("a label is named twice")
+        return self
+
+    def network_arguments(self) -> NetworkArguments:
+        """Return the network's checked arguments; see :func:`~pipelines.bundles.registry.network_arguments`."""
+        return network_arguments(self.network.name, self.network.args)
+
+
+def read_profile(value: dict[str, Any]) -> Profile:
+    """Validate a manifest that was read as literals, with its network and its transforms.
+
+    Raises ``bundle-invalid``, ``network-unknown``, ``network-argument-invalid``, ``network-too-large``,
+    ``transform-unknown`` or ``transform-argument-invalid``.
+    """
+    try:
+        profile = Profile.model_validate_json(json.dumps(value))
+    except ValidationError as error:
+        raise PipelineError("bundle-invalid", f"configs/bundle.json: field {first_field(error)}") from None
+    transforms = check_transforms(profile.preprocessing, intensity_only=profile.task == "segmentation")
+    reshaped = any(transform.kind == "geometry" for transform in transforms)
+    check_network(
+        profile.network_arguments(), profile.task, profile.input, len(profile.labels), shape_known=not reshaped
+    )
+    return profile
+
+
+def refuse_incompatible(profile: Profile, question: Question) -> None:
+    """Raise ``model-incompatible`` where a model does not take the benchmark's input or give its labels."""
+    for name in ("task", "labels", "input"):
+        if getattr(profile, name) != getattr(question, name):
+            raise PipelineError("model-incompatible", f"{name} is not the benchmark's")

@@ -1,0 +1,208 @@
+"""The jobs the sandbox can be given, and the lines it answers with. Nothing here loads torch.
+
+A job is one JSON file. A batch job (prepare, evaluate, check) runs to its end; a training session reads one command a
+line on standard input until ``stop`` or the end of the file. Standard output carries one event a line and nothing else;
+what is meant for a person goes to standard error, which stays in the site's own log.
+
+Exit status: 0 done; 1 an ``error`` event was printed; 2 the job file itself could not be read.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from pipelines.errors import PipelineError
+from pipelines.question import InputSpec, TaskKind, TransformSpec, Value, first_field
+
+Threads = Annotated[int, Field(ge=1, le=64)]
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
+ModelDigest = Annotated[str, Field(pattern=r"^blake3:[0-9a-f]{64}$")]
+DefinitionJson = dict[str, Any]
+"""A wire ``BenchmarkDefinition`` as ``model_dump(mode="json")`` gives it."""
+
+
+class LocalTraining(Value):
+    """What a silo does with the global model in a round; field for field the wire's ``LocalTraining``."""
+
+    epochs: Annotated[int, Field(ge=1, le=1000)] = 1
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = 16
+    optimiser: Literal["adam", "adamw", "sgd"] = "adam"
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = 2e-3
+    augment: bool = False
+    max_steps: Annotated[int, Field(ge=1, le=10**7)] | None = None
+
+
+class PrepareJob(Value):
+    """Turn raw cases into prepared ones: ``raw/<case>/`` in, ``out/cases/<case>.safetensors`` out.
+
+    Also writes ``out/prepared.json``: ``{"cases": [{"case", "label"}], "refused": [{"case", "code"}]}``, by case.
+    A case that cannot be prepared is refused with a code and the others go on.
+    """
+
+    kind: Literal["prepare"] = "prepare"
+    raw: Path
+    out: Path
+    task: TaskKind
+    labels: tuple[str, ...]
+    input: InputSpec
+    preparation: tuple[TransformSpec, ...]
+    threads: Threads = 1
+
+
+class ModelFile(Value):
+    """A model to evaluate: its digest and where its bundle lies inside the sandbox."""
+
+    digest: ModelDigest
+    path: Path
+
+    @property
+    def hex(self) -> str:
+        """The digest's hexadecimal digits, as used in file names."""
+        return self.digest.rpartition(":")[2]
+
+
+class EvaluateJob(Value):
+    """Score every model on every case of a split. Appends to ``out/scores/<hex>.jsonl``; ends with ``out/done.json``.
+
+    Started again with the same ``out`` it goes on at the first case without a line.
+    """
+
+    kind: Literal["evaluate"] = "evaluate"
+    cohort: Path
+    split: Literal["train", "validation", "test"] = "test"
+    definition: DefinitionJson
+    models: Annotated[tuple[ModelFile, ...], Field(min_length=1, max_length=50)]
+    out: Path
+    threads: Threads = 1
+    seed: Seed = 0
+
+
+class TrainSession(Value):
+    """A silo's part in a study: one process over all rounds, commands on standard input."""
+
+    kind: Literal["train"] = "train"
+    cohort: Path
+    definition: DefinitionJson
+    bundle: Path
+    local: LocalTraining
+    out: Path
+    exchange: Path
+    threads: Threads = 1
+    seed: Seed = 0
+
+
+class CheckJob(Value):
+    """Build a bundle's network, load its weights exactly and run it once on zeros. Writes ``out/check.json``."""
+
+    kind: Literal["check"] = "check"
+    bundle: Path
+    definition: DefinitionJson | None = None
+    out: Path
+    threads: Threads = 1
+
+
+Job = Annotated[PrepareJob | EvaluateJob | TrainSession | CheckJob, Field(discriminator="kind")]
+
+
+class RoundCommand(Value):
+    """Validate the global model in ``weights`` and, unless ``validate_only``, train from it."""
+
+    command: Literal["round"] = "round"
+    round: Annotated[int, Field(ge=1, le=10_001)]
+    weights: Path
+    validate_only: bool = False
+
+
+class StopCommand(Value):
+    """End the session."""
+
+    command: Literal["stop"] = "stop"
+
+
+Command = Annotated[RoundCommand | StopCommand, Field(discriminator="command")]
+
+
+class ReadyEvent(Value):
+    """The session has its model and data and waits for a command."""
+
+    event: Literal["ready"] = "ready"
+
+
+class ProgressEvent(Value):
+    """How far the work has come, in counts: cases of all models (evaluate), cases (prepare), steps (train)."""
+
+    event: Literal["progress"] = "progress"
+    done: Annotated[int, Field(ge=0)]
+    total: Annotated[int, Field(ge=0)]
+
+
+class Score(Value):
+    """The primary metric of the incoming global model on the validation split; ``reason`` where there is no value."""
+
+    metric: str
+    value: float | None
+    reason: str | None = None
+    cases: Annotated[int, Field(ge=0)]
+
+
+class RoundEvent(Value):
+    """A round's answer. ``update`` is a safetensors file of trained minus global, or absent when only validating."""
+
+    event: Literal["round"] = "round"
+    round: int
+    update: Path | None
+    score: Score
+    train_seconds: Annotated[float, Field(ge=0)]
+
+
+class DoneEvent(Value):
+    """A batch job has ended and its files are complete."""
+
+    event: Literal["done"] = "done"
+
+
+class ErrorEvent(Value):
+    """A coded failure. In a training session the next command is still read; a batch job ends."""
+
+    event: Literal["error"] = "error"
+    code: str
+
+
+Event = Annotated[
+    ReadyEvent | ProgressEvent | RoundEvent | DoneEvent | ErrorEvent,
+    Field(discriminator="event"),
+]
+
+_JOB: TypeAdapter[Job] = TypeAdapter(Job)
+_COMMAND: TypeAdapter[Command] = TypeAdapter(Command)
+_EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+
+
+def read_job(path: Path) -> Job:
+    """Read a job file; raises ``malformed-message``, or ``file-missing``."""
+    try:
+        return _JOB.validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise PipelineError("file-missing", path.name) from None
+    except ValidationError as error:
+        raise PipelineError("malformed-message", f"job field {first_field(error)}") from None
+
+
+def read_command(line: str | bytes) -> Command:
+    """Read one command line; raises ``malformed-message``."""
+    try:
+        return _COMMAND.validate_json(line)
+    except ValidationError as error:
+        raise PipelineError("malformed-message", f"command field {first_field(error)}") from None
+
+
+def read_event(line: str | bytes) -> Event:
+    """Read one line of a worker's standard output; raises ``malformed-message``.
+
+    What comes out of the sandbox is untrusted: the node uses this and nothing looser.
+    """
+    try:
+        return _EVENT.validate_json(line)
+    except ValidationError as error:
+        raise PipelineError("malformed-message", f"event field {first_field(error)}") from None

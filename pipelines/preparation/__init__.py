@@ -1,0 +1,1 @@
+"""Raw cases to prepared ones, by the benchmark's deterministic MONAI transforms."""

@@ -1,0 +1,232 @@
+"""Local training behind the interface of ``monai.fl.client.ClientAlgo``.
+
+A plain torch loop: the global model in, the difference *trained minus global* out. The optimiser starts afresh every
+round, so a silo keeps nothing between rounds but its data. What is given away is always a copy: MONAI's own algorithm
+hands out the live weights on a CPU, and the next step changes what was "sent".
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.fl.client.client_algo import ClientAlgo
+from monai.fl.utils.constants import WeightType
+from monai.fl.utils.exchange_object import ExchangeObject
+from torch import nn
+from torch.nn import functional
+
+from pipelines.bundles.bundle import Bundle
+from pipelines.cohort import CaseSource, cases_of, read_manifest
+from pipelines.errors import PipelineError
+from pipelines.inference import Predictor
+from pipelines.job import LocalTraining, Score
+from pipelines.networks import Arrays, float_tensors, load_arrays, load_network, to_arrays
+from pipelines.preparation.transforms import build_preprocessing
+from pipelines.question import Question
+from pipelines.tasks import task_for
+
+logger = logging.getLogger(__name__)
+
+
+class LocalTrainer(ClientAlgo):
+    """One silo's training algorithm over its training cases, with its validation cases for the score.
+
+    The order of calls is ``initialize``, then for each round ``train`` and ``get_weights``; ``evaluate`` at any time.
+    Weights in an ``ExchangeObject`` are arrays or tensors by name, exactly those of the network.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        question: Question,
+        local: LocalTraining,
+        training: CaseSource,
+        validation: CaseSource,
+        *,
+        seed: int,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> None:
+        self._network, self._question, self._local = network, question, local
+        self._training, self._validation = training, validation
+        self._seed, self._progress = seed, progress
+        self._task = task_for(question)
+        self._global: Arrays | None = None
+        self._trained = self._aborted = False
+        self._steps = 0
+
+    def initialize(self, extra: dict[str, Any] | None = None) -> None:
+        """Get ready for a new study; forgets any earlier round."""
+        self._global, self._trained, self._aborted, self._steps = None, False, False, 0
+
+    def abort(self, extra: dict[str, Any] | None = None) -> None:
+        """Stop training after the present step; the round then has no weights to give."""
+        self._aborted = True
+
+    def train(self, data: ExchangeObject, extra: dict[str, Any] | None = None) -> None:
+        """Train one round from the global weights in ``data``; ``extra["round"]`` makes its randomness.
+
+        Raises ``weights-mismatch`` or ``weights-invalid`` for a global model that is not exactly this network's, and
+        ``cohort-too-small`` without training cases.
+        """
+        self._accept(data)
+        if len(self._training) == 0:
+            raise PipelineError("cohort-too-small", "there are no training cases")
+        self._aborted = self._trained = False
+        seed = [self._seed, int((extra or {}).get("round", 0))]
+        torch.manual_seed(int(np.random.default_rng(seed).integers(2**62)))
+        self._run(np.random.default_rng(seed))
+        self._trained = not self._aborted
+
+    def get_weights(self, extra: dict[str, Any] | None = None) -> ExchangeObject:
+        """Return copies of trained minus global, as float32, with the number of steps and cases.
+
+        Raises ``work-failed`` before a completed ``train`` and ``update-not-finite`` where training diverged.
+        """
+        if not self._trained or self._global is None:
+            raise PipelineError("work-failed", "there is no trained round to give weights of")
+        trained = to_arrays(self._network)
+        update = {name: trained[name] - self._global[name] for name in trained}
+        if not all(np.isfinite(array).all() for array in update.values()):
+            raise PipelineError("update-not-finite", "training diverged")
+        statistics = {"num_executed_iterations": self._steps, "num_cases": len(self._training)}
+        return ExchangeObject(weights=update, weight_type=WeightType.WEIGHT_DIFF, statistics=statistics)
+
+    def evaluate(self, data: ExchangeObject, extra: dict[str, Any] | None = None) -> ExchangeObject:
+        """Return ``metrics`` of the weights in ``data`` on the validation cases; empty where undefined."""
+        score = self.score(data)
+        return ExchangeObject(metrics={} if score.value is None else {score.metric: score.value})
+
+    def score(self, data: ExchangeObject) -> Score:
+        """Score the weights in ``data`` on the validation cases, rounded; the metric is the task's choice."""
+        self._accept(data)
+        predictor = Predictor(self._network, lambda image: image, self._task)
+        cases = [self._validation[index] for index in range(len(self._validation))]
+        records = [predictor.record(case) for case in cases]
+        metric, value, reason = self._task.validate(records, cases)
+        rounded = None if value is None else round(value, self._question.disclosure.decimals)
+        return Score(metric=metric, value=rounded, reason=reason or None, cases=len(cases))
+
+    def _accept(self, data: ExchangeObject) -> None:
+        """Load global weights after checking them; MONAI's own algorithm would go on with 1 of 77 tensors."""
+        weights = data.weights or {}
+        expected = float_tensors(self._network)
+        if data.weight_type not in (None, WeightType.WEIGHTS) or set(weights) != set(expected):
+            raise PipelineError("weights-mismatch", "the global model's tensors are not exactly this network's")
+        arrays = {name: torch.as_tensor(value).detach().float().clone().numpy() for name, value in weights.items()}
+        for name, array in arrays.items():
+            if array.shape != tuple(expected[name].shape):
+                raise PipelineError("weights-mismatch", f"tensor {name} has another shape")
+            if not np.isfinite(array).all():
+                raise PipelineError("weights-invalid", f"tensor {name} holds a NaN or an infinity")
+        self._global = arrays
+        load_arrays(self._network, arrays)
+
+    def _run(self, random: np.random.Generator) -> None:
+        optimiser = _optimiser(self._network, self._local)
+        plan = batches(len(self._training), self._local, random)
+        self._network.train()
+        self._steps = 0
+        for indices in plan:
+            if self._aborted:
+                break
+            self._step(optimiser, indices, random)
+            self._steps += 1
+            self._progress(self._steps, len(plan))
+        self._network.eval()
+
+    def _step(self, optimiser: torch.optim.Optimizer, indices: Any, random: np.random.Generator) -> None:
+        images, labels = (torch.from_numpy(array) for array in self._training.batch(indices))
+        if self._local.augment:
+            images, labels = augment(images, labels, self._question.task == "segmentation", random)
+        optimiser.zero_grad(set_to_none=True)
+        loss = self._task.loss(self._network(images), labels.long())
+        if not bool(torch.isfinite(loss)):
+            raise PipelineError("update-not-finite", "the loss is not finite")
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+
+
+def batches(cases: int, local: LocalTraining, random: np.random.Generator) -> list[np.ndarray[Any, Any]]:
+    """Return the case indices of each step: every case once an epoch, in a new order, at most ``max_steps`` steps."""
+    plan = []
+    for _ in range(local.epochs):
+        order = random.permutation(cases)
+        plan += [order[start : start + local.batch_size] for start in range(0, cases, local.batch_size)]
+        if local.max_steps is not None and len(plan) >= local.max_steps:
+            return plan[: local.max_steps]
+    return plan
+
+
+def augment(
+    images: torch.Tensor, labels: torch.Tensor, maps: bool, random: np.random.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Move a batch by up to a sixteenth of each side, and scale and shift its intensities by about a tenth.
+
+    Nothing is mirrored: the heart is on the left, and some labels are, too.
+    """
+    scale, offset = 1 + 0.1 * float(random.standard_normal()), 0.1 * float(random.standard_normal())
+    widths = [size // 16 for size in images.shape[2:]]
+    steps = [int(random.integers(-width, width + 1)) for width in widths]
+    images = _moved(images, steps, "replicate") * scale + offset
+    return images, _moved(labels[:, None], steps, "constant")[:, 0] if maps else labels
+
+
+def _moved(batch: torch.Tensor, steps: list[int], mode: str) -> torch.Tensor:
+    """Move (B, C, *shape) by whole voxels along each axis; what comes in is the edge, or nought."""
+    sides = [side for step in reversed(steps) for side in (max(step, 0), max(-step, 0))]
+    padded = functional.pad(batch, sides, mode=mode)
+    for axis, step in enumerate(steps, start=2):
+        padded = padded.narrow(axis, max(-step, 0), batch.shape[axis])
+    return padded
+
+
+def open_trainer(
+    bundle: Bundle,
+    question: Question,
+    local: LocalTraining,
+    cohort: Path,
+    *,
+    seed: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[LocalTrainer, nn.Module]:
+    """Return a trainer over a cohort's training and validation splits, and the network it trains."""
+    manifest = read_manifest(cohort)
+    preprocess = build_preprocessing(bundle.profile.preprocessing)
+    network = load_network(bundle)
+    trainer = LocalTrainer(
+        network,
+        question,
+        local,
+        CaseSource(cohort, cases_of(manifest, "train"), question, preprocess),
+        CaseSource(cohort, cases_of(manifest, "validation"), question, preprocess),
+        seed=seed,
+        progress=progress,
+    )
+    trainer.initialize()
+    return trainer, network
+
+
+def run_round(
+    trainer: LocalTrainer, weights: Arrays, number: int, *, validate_only: bool
+) -> tuple[Score, Arrays | None, float]:
+    """Do one round: the score of the incoming weights, the update unless only validating, and seconds of training."""
+    exchange = ExchangeObject(weights=weights, weight_type=WeightType.WEIGHTS)
+    score = trainer.score(exchange)
+    if validate_only:
+        return score, None, 0.0
+    start = time.perf_counter()
+    trainer.train(exchange, {"round": number})
+    update = trainer.get_weights().weights
+    return score, update, time.perf_counter() - start
+
+
+def _optimiser(network: nn.Module, local: LocalTraining) -> torch.optim.Optimizer:
+    parameters = list(network.parameters())
+    if local.optimiser == "sgd":
+        return torch.optim.SGD(parameters, lr=local.learning_rate, momentum=0.9)
+    kind = torch.optim.AdamW if local.optimiser == "adamw" else torch.optim.Adam
+    return kind(parameters, lr=local.learning_rate)
