@@ -101,6 +101,8 @@ class BenchmarkDefinition(Message):
         names = [metric.name for metric in self.metrics]
         if len(set(names)) != len(names) or len(set(self.labels)) != len(self.labels):
             raise ValueError("a metric or label is named twice")
+        if "all" in self.labels:
+            raise ValueError("a label is named all, which names the mean over labels")
         if any(METRICS.get(name, ("",))[0] != self.task for name in names):
             raise ValueError("a metric is unknown or belongs to another kind of task")
         if sum(metric.primary for metric in self.metrics) != 1:

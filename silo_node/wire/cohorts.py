@@ -9,6 +9,9 @@ from silo_node.wire.benchmarks import BenchmarkReference, Provenance, TaskKind
 
 CountBand = Literal["fewer-than-20", "20-49", "50-99", "100-249", "250-499", "500-999", "1000-4999", "5000-or-more"]
 Maker = Literal["ge", "siemens", "philips", "canon", "fujifilm", "other"]
+Publication = Literal["withheld", "pseudonym", "named"]
+"""How a leaderboard shows a site's own values: not at all, as "Site A", or under the hospital's name."""
+
 AssociationState = Literal["requested", "approved", "declined", "ended"]
 
 
@@ -52,6 +55,8 @@ class CohortRegistration(Message):
     validation_cases: Count
     test_cases: Count
     card: CohortCard
+    publication: Publication = "withheld"
+    """Per-site values are published only where the site says so, and never before enough sites have reported."""
 
 
 class CohortRecord(Message):

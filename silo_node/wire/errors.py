@@ -191,6 +191,15 @@ PROBLEMS: dict[str, Problem] = {
     ),
     "case-without-label": Problem(422, "A case has no label", "Add a row, or leave the case out."),
     "image-invalid": Problem(422, "An image is not usable", "Check its shape, type and spacing."),
+    "patient-missing": Problem(
+        422, "Nothing says which patient an image belongs to", "Add a column patient to the table."
+    ),
+    "split-unknown": Problem(
+        422, "The table names a split that there is not", "Use train, validation or test, or leave the cell empty."
+    ),
+    "patient-in-two-splits": Problem(
+        422, "The table puts one patient into two splits", "Give all rows of a patient the same split."
+    ),
     "identifier-leak": Problem(
         500,
         "An identifier was found in de-identified output; nothing was kept",
@@ -274,7 +283,14 @@ PROBLEMS: dict[str, Problem] = {
         422, "The work ended without a result", "The site's own log says more; it does not leave the site."
     ),
     "output-invalid": Problem(422, "The jailed work wrote something that was not declared", "Nothing of it was used."),
+    "report-wrong-task": Problem(
+        422, "The report does not answer the task", "Send the report of the claimed round of the study."
+    ),
     # studies
+    "quorum-missed": Problem(
+        409, "Too few updates were verified in time", "See the round's refusals; allow more time, or ask more silos."
+    ),
+    "study-stopped": Problem(409, "The study was stopped", "Nothing to do; what was committed stays on record."),
     "study-unknown": Problem(404, "There is no such study", "List the studies."),
     "plan-invalid": Problem(422, "The study plan does not hold", "Run medsilo study check."),
     # statistics

@@ -53,15 +53,16 @@ class OperatingPoint(Message):
 
 
 class ScoreHistogram(Message):
-    """Scores of one model, for curves only. ``upper[i]`` is the right end of merged bin i in 1/32 (1 to 32)."""
+    """Scores of one model, for curves only. Each class has its own merged bins: right ends in 1/32, and counts."""
 
-    upper: Counts
+    negatives_upper: Counts
     negatives: Counts
+    positives_upper: Counts
     positives: Counts
 
 
 class CalibrationBins(Message):
-    """Sums over merged tenths of the score: ``upper`` in 1/10, counts, sums of scores, positives."""
+    """Sums over merged bins of both classes, near to tenths: ``upper`` in 1/32, counts, sums of scores, positives."""
 
     upper: Counts
     count: Counts
@@ -160,8 +161,9 @@ class EstimateBlock(Message):
     cases: Count
     patients: Count
     failed: Counts
-    classes: Annotated[tuple[ClassEstimates, ...], Field(max_length=20)] = ()
+    classes: Annotated[tuple[ClassEstimates, ...], Field(max_length=21)] = ()
     structures: Annotated[tuple[StructureEstimates, ...], Field(max_length=20)] = ()
+    """More than two classes, and structures, begin with the entry ``all``: the mean over them, which is ranked."""
     subgroups: Annotated[tuple[SubgroupEstimates, ...], Field(max_length=64)] = ()
     resources: Annotated[tuple[ResourceUse, ...], Field(max_length=50)] = ()
 

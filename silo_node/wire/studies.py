@@ -23,7 +23,7 @@ class LocalTraining(Message):
     optimiser: Literal["adam", "adamw", "sgd"] = "adam"
     learning_rate: Annotated[float, Field(gt=0, le=10)] = 2e-3
     augment: bool = False
-    """Random flips and intensity shifts, in training only."""
+    """Small random moves and changes of intensity, in training only; nothing is mirrored."""
 
     max_steps: Annotated[int, Field(ge=1, le=10**7)] | None = None
 

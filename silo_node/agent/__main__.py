@@ -1,0 +1,44 @@
+"""The node's process: ``python -m silo_node.agent --home DIR``, which is what ``silo-node start`` becomes."""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from silo_node.agent.loop import serve
+from silo_node.agent.node import Node
+from silo_node.config import load_config
+from silo_node.identity import load_identity
+from silo_node.logging import start_logging
+from silo_node.presentation import error_text, exit_status
+from silo_node.sandbox import choose
+from silo_node.sandbox.unjailed import WARNING
+from silo_node.state import Home
+from silo_node.wire.errors import MedSiloError
+
+
+def main() -> int:
+    """Run a node; a coded error ends it with its own message and exit status."""
+    parser = argparse.ArgumentParser(prog="silo-node start")
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--ready-file", type=Path)
+    arguments = parser.parse_args()
+    try:
+        _run(Home(arguments.home).create(), arguments.ready_file)
+    except MedSiloError as error:
+        sys.stderr.write(error_text(error, as_json=False) + "\n")
+        return exit_status(error)
+    return 0
+
+
+def _run(home: Home, ready_file: Path | None) -> None:
+    config = load_config(home)
+    start_logging(config.log_level)
+    if config.development_no_sandbox:
+        logging.getLogger("silo_node.sandbox").warning(WARNING)
+    sandbox = choose(development_no_sandbox=config.development_no_sandbox)
+    serve(Node(home, config, load_identity(home), sandbox), ready_file)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""A study asks to be let in: the policy decides, or a person does, and the signed yes or no waits in the outbox."""
+
+import logging
+from typing import Final
+
+from silo_node.identity import Identity
+from silo_node.journal import Journal
+from silo_node.outbox.box import Item, Outbox
+from silo_node.policy import Decision, decide_consent, load_policy
+from silo_node.state import Home
+from silo_node.wire.canonical import message_digest
+from silo_node.wire.cohorts import AssociationDecision
+from silo_node.wire.envelope import open_envelope, seal
+from silo_node.wire.errors import IntegrityError
+from silo_node.wire.studies import StudyConsentRequest
+
+KIND: Final = "association-decision"
+_LOG = logging.getLogger("silo_node.agent")
+
+
+def consider(home: Home, identity: Identity, journal: Journal, request: StudyConsentRequest) -> Item | None:
+    """Decide on a study once; return the item in the outbox, or None where it was decided before.
+
+    Raises :class:`IntegrityError` ``hub-key-changed`` where the request names another hub than the one pinned.
+    """
+    if request.hub_public_key != identity.enrolment.hub_public_key:
+        raise IntegrityError("hub-key-changed")
+    # Cohorts are imported when a study asks for the first time: a node that waits stays small.
+    from silo_node.agent.holdings import training_cases
+
+    outbox = Outbox(journal)
+    if outbox.about(KIND, request.association_id) is not None:
+        return None
+    decision = decide_consent(load_policy(home), request.plan, training_cases(home, request.plan.benchmark))
+    _remember(journal, request)
+    approve = decision.verdict != "refuse"
+    envelope = seal(
+        AssociationDecision(
+            association_id=request.association_id,
+            silo_id=identity.silo_id,
+            approve=approve,
+            reason=decision.code,
+        ),
+        identity.key,
+    )
+    release = decision if approve else Decision("allow", decision.code, decision.rule)
+    _LOG.info("study asks for consent", extra={"study": request.study_id, "verdict": decision.verdict})
+    return outbox.add(KIND, request.association_id, envelope, release)
+
+
+def decline_held(journal: Journal, identity: Identity, item: Item) -> Item:
+    """Turn a yes that waits for a person into a signed no, on its way out."""
+    decision = AssociationDecision(
+        association_id=item.subject, silo_id=identity.silo_id, approve=False, reason="policy-study"
+    )
+    return Outbox(journal).release(item.item_id, instead=seal(decision, identity.key))
+
+
+def agreed_plan(journal: Journal, identity: Identity, study_id: str) -> str | None:
+    """Return the digest of the plan this site has said yes to, or None where it has not."""
+    rows = journal.rows("SELECT association_id, plan_digest FROM consent WHERE study_id = ?", (study_id,))
+    item = Outbox(journal).about(KIND, rows[0]["association_id"]) if rows else None
+    if item is None or item.state not in ("released", "sent", "acknowledged"):
+        return None
+    approved = open_envelope(item.envelope, AssociationDecision, identity.enrolment.public_key).approve
+    return str(rows[0]["plan_digest"]) if approved else None
+
+
+def request_of(journal: Journal, association_id: str) -> StudyConsentRequest | None:
+    """Return what a study asked, whole, for a person to read."""
+    rows = journal.rows("SELECT request FROM consent WHERE association_id = ?", (association_id,))
+    return StudyConsentRequest.model_validate_json(rows[0]["request"]) if rows else None
+
+
+def _remember(journal: Journal, request: StudyConsentRequest) -> None:
+    with journal.writing() as connection:
+        connection.execute(
+            "INSERT OR REPLACE INTO consent VALUES (?,?,?,?,?)",
+            (
+                request.study_id,
+                request.association_id,
+                request.model_dump_json(),
+                message_digest(request.plan),
+                journal.now(),
+            ),
+        )

@@ -1,0 +1,170 @@
+"""An evaluation at this site: which models, on which frozen cases, scored in the jail, told as an estimate block.
+
+Models that were scored on this cohort before are not run again. The cohort is verified before the run and after it, and
+what comes back from the jail is read with a strict schema. Statistics are the kit's own.
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from blake3 import blake3
+from pydantic import ValidationError
+
+from pipelines.job import EvaluateJob, ModelFile
+from silo_node import __version__
+from silo_node.agent.claims import Claim
+from silo_node.agent.estimation import estimated
+from silo_node.agent.holdings import Holding, find_holding, verify_holding
+from silo_node.agent.node import Interrupted, Node, persist
+from silo_node.agent.scores import adopt_partial, keep_scores, read_scores, scores_path
+from silo_node.benchmarks import known_benchmark
+from silo_node.cohorts.manifest import ManifestCase
+from silo_node.hub import Hub
+from silo_node.policy import EvaluationRequest, decide_evaluation, load_policy
+from silo_node.sandbox import Bind
+from silo_node.sandbox.work import WorkCancelled, run_job
+from silo_node.wire.benchmarks import BenchmarkDefinition
+from silo_node.wire.canonical import canonical_bytes
+from silo_node.wire.digests import digest_bytes, hex_part
+from silo_node.wire.errors import PolicyRefusal, WorkFailed
+from silo_node.wire.estimates import EstimateBlock
+from silo_node.wire.models import ModelReference
+from silo_node.wire.tasks import EvaluationTask
+
+SPLIT: Final = "test"
+CODE_FREE = 1
+
+
+def evaluate(node: Node, hub: Hub, claim: Claim, body: EvaluationTask) -> EstimateBlock:
+    """Do one evaluation and return its block, unsigned.
+
+    Raises :class:`PolicyRefusal`, :class:`IntegrityError` ``cohort-changed``, :class:`WorkFailed`, ``cohort-unknown``;
+    and :class:`Interrupted`, after which it goes on at the case where it stopped.
+    """
+    started = datetime.now(UTC)
+    holding = _permitted(node, body)
+    longest = node.config.poll.backoff_seconds
+    definition = persist(lambda: known_benchmark(node.home, body.benchmark, hub), claim.cancelled, longest)
+    missing = [model for model in body.models if not _kept(node, body, model).exists()]
+    if missing:
+        for model in missing:
+            persist(partial(hub.fetch_model, model, node.home.bundles), claim.cancelled, longest)
+        _score(node, claim, body, holding, definition, missing)
+    return _block(node, body, holding, definition, claim.task.task_id, started)
+
+
+def _permitted(node: Node, body: EvaluationTask) -> Holding:
+    """Return the cohort, once the policy allows the evaluation."""
+    holding = find_holding(node.home, body.cohort, body.benchmark)
+    request = EvaluationRequest(body.benchmark.name, len(_cases(holding)) if holding else None, (CODE_FREE,))
+    decision = decide_evaluation(load_policy(node.home), request)
+    if decision.code is not None or holding is None:
+        raise PolicyRefusal(decision.code or "cohort-unknown", f"rule {decision.rule}")
+    return holding
+
+
+def _score(
+    node: Node,
+    claim: Claim,
+    body: EvaluationTask,
+    holding: Holding,
+    definition: BenchmarkDefinition,
+    models: Sequence[ModelReference],
+) -> None:
+    """Run the models in one jail over the cohort, and keep their scores."""
+    verify_holding(node.home, holding)
+    out, earlier = _out_folder(node, body, models)
+    adopt_partial(earlier, out, [model.digest for model in models])
+    files = [ModelFile(digest=model.digest, path=Path(f"/models/{hex_part(model.digest)}.zip")) for model in models]
+    job = EvaluateJob(
+        cohort=Path("/cohort"),
+        split=SPLIT,
+        definition=definition.model_dump(mode="json"),
+        models=tuple(files),
+        out=Path("/out"),
+        threads=node.config.threads,
+    )
+    binds = [Bind(node.home.bundles / file.path.name, str(file.path)) for file in files]
+    binds += [Bind(holding.folder, "/cohort"), Bind(out, "/out", writable=True)]
+    try:
+        run_job(
+            node.sandbox,
+            job,
+            binds,
+            node.limits(node.config.limits.evaluation_minutes),
+            scratch=node.home.scratch,
+            log=node.home.logs / "work" / f"{claim.task.task_id}.log",
+            progress=claim.progress,
+            cancelled=claim.cancelled,
+        )
+    except WorkCancelled:
+        raise Interrupted from None
+    verify_holding(node.home, holding)
+    for model in models:
+        written = out / "scores" / f"{hex_part(model.digest)}.jsonl"
+        read_scores(written, (case.case for case in _cases(holding)))
+        keep_scores(written, _kept(node, body, model))
+    for folder in (out, *earlier):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _out_folder(node: Node, body: EvaluationTask, models: Sequence[ModelReference]) -> tuple[Path, list[Path]]:
+    """Return the writable folder of this run, the same again after a crash, and those of earlier runs."""
+    place = f"evaluate-{hex_part(body.benchmark.digest)[:16]}-{hex_part(body.cohort)[:16]}-"
+    run = digest_bytes(" ".join(sorted(model.digest for model in models)).encode())
+    out = node.home.scratch / (place + hex_part(run)[:16])
+    (out / "scores").mkdir(mode=0o700, parents=True, exist_ok=True)
+    return out, [folder for folder in node.home.scratch.glob(f"{place}*") if folder != out]
+
+
+def _cases(holding: Holding) -> list[ManifestCase]:
+    return [case for case in holding.manifest.cases if case.split == SPLIT]
+
+
+def _kept(node: Node, body: EvaluationTask, model: ModelReference) -> Path:
+    return scores_path(node.home, body.benchmark.digest, body.cohort, model.digest)
+
+
+def _block(
+    node: Node,
+    body: EvaluationTask,
+    holding: Holding,
+    definition: BenchmarkDefinition,
+    task_id: str,
+    started: datetime,
+) -> EstimateBlock:
+    models = tuple(model.digest for model in body.models)
+    scores = [_kept(node, body, model) for model in body.models]
+    computed = estimated(definition, body.benchmark.digest, _cases(holding), scores, _seed(node, body))
+    block = {
+        "task_id": task_id,
+        "evaluation_id": body.evaluation_id,
+        "silo_id": node.identity.silo_id,
+        "benchmark": body.benchmark.model_dump(mode="json"),
+        "cohort": body.cohort,
+        "models": models,
+        "attempt": body.attempt,
+        "software": {"medsilo": __version__, "monai": version("monai"), "torch": version("torch")},
+        "started": started.isoformat(),
+        "finished": datetime.now(UTC).isoformat(),
+        "limits": definition.disclosure.model_dump(mode="json"),
+        **computed,
+    }
+    try:
+        return EstimateBlock.model_validate_json(json.dumps(block))
+    except ValidationError as error:
+        place = ".".join(str(part) for part in error.errors(include_input=False)[0]["loc"])
+        raise WorkFailed("output-invalid", f"the estimates do not fit the declared block at {place}") from None
+
+
+def _seed(node: Node, body: EvaluationTask) -> int:
+    """Return the seed of the bootstrap: the same for the same question, and not to be guessed outside the site."""
+    question = {"benchmark": body.benchmark.digest, "cohort": body.cohort, "models": [m.digest for m in body.models]}
+    key = node.home.site_key_file.read_bytes()
+    return int.from_bytes(blake3(canonical_bytes(question), key=key).digest()[:16])

@@ -1,0 +1,202 @@
+"""The loop: ask the hub for work, judge it, hand it to a lane, deliver what was released, wait, ask again.
+
+The node dials out and nothing dials in. It survives a hub that is gone for as long as it likes, a killed process at any
+moment, and any answer that is not what it should be.
+"""
+
+import fcntl
+import json
+import logging
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+
+from silo_node.agent.admission import Admission, sweep
+from silo_node.agent.claims import Claim, LeaseKeeper
+from silo_node.agent.consents import consider
+from silo_node.agent.courier import Courier
+from silo_node.agent.lanes import Lane
+from silo_node.agent.node import Node, connection, pauses
+from silo_node.agent.runner import KINDS, Runner
+from silo_node.agent.tasks import TaskBook
+from silo_node.identity import check_hub_key
+from silo_node.journal import Journal
+from silo_node.outbox.box import Outbox
+from silo_node.state import Home
+from silo_node.wire.errors import ConfigError, HubUnavailable, MedSiloError
+from silo_node.wire.tasks import ClaimRequest
+
+LOOK_SECONDS = 0.5
+"""How often a waiting node looks whether a person has released something."""
+
+REFUSED_SECONDS = 5.0
+"""Pause after a no that may turn into a yes: a silo that is not approved yet, a disk that is full."""
+
+ENDING_SECONDS = 30.0
+LOCK_SECONDS = 1.0
+"""A command that only looks whether a node runs holds the lock for a moment; that is waited for."""
+
+_LOG = logging.getLogger("silo_node.agent")
+
+
+class Agent:
+    """One running node. :meth:`run` returns after :meth:`stop`."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._stopping = threading.Event()
+        self._wake = threading.Event()
+        self._journal = Journal(node.home)
+        self._book = TaskBook(self._journal)
+        self._outbox = Outbox(self._journal)
+        self._keeper = LeaseKeeper(
+            lambda: connection(node), self._note_progress, lambda claim: self._admission.withdraw(claim)
+        )
+        self._courier = Courier(node.home, self._outbox, self._book, self._keeper)
+        self._runners = {kind: self._runner() for kind in KINDS}
+        self._lanes = {
+            kind: Lane(kind, runner.run, self._wake.set, runner.idle) for kind, runner in self._runners.items()
+        }
+        self._admission = Admission(node, self._book, self._outbox, self._keeper, self._submit, self._stopping.is_set)
+        self._hub = connection(node)
+        self._seen = self._journal.version()
+        self._pauses = self._fresh_pauses()
+        self._greeted = False
+
+    def stop(self, *_: object) -> None:
+        """Ask the node to end: running work is stopped where it can go on later."""
+        self._stopping.set()
+        self._wake.set()
+
+    def run(self, ready: Callable[[], None] = lambda: None) -> None:
+        """Work until stopped. ``ready`` is called once, when the node is about to ask for the first time."""
+        self._keeper.start()
+        for lane in self._lanes.values():
+            lane.start()
+        ready()
+        try:
+            sweep(self._node.home, self._outbox)
+            self._admission.resume(self._hub)
+            while not self._stopping.is_set():
+                self._wait(self._turn())
+        finally:
+            self._end()
+
+    def _turn(self) -> float:
+        """Do one turn and return how long to wait for the next."""
+        try:
+            pause = self._ask()
+        except HubUnavailable as error:
+            pause = next(self._pauses)
+            _LOG.warning("the hub is not there", extra={"code": error.code, "retry_seconds": round(pause, 1)})
+            return pause
+        except MedSiloError as error:
+            _LOG.warning("the hub says no", extra={"code": error.code})
+            pause = REFUSED_SECONDS
+        except Exception:
+            _LOG.exception("a turn failed in an unforeseen way")
+            pause = REFUSED_SECONDS
+        self._pauses = self._fresh_pauses()
+        return pause
+
+    def _ask(self) -> float:
+        bounds = self._node.config.poll
+        self._seen = self._journal.version()
+        self._courier.deliver_ready(self._hub, wait=False)
+        free = tuple(kind for kind, lane in self._lanes.items() if lane.free)
+        if not free:
+            return bounds.longest_seconds
+        if self._disk_is_full():
+            _LOG.error("no task is taken", extra={"code": "disk-full"})
+            return REFUSED_SECONDS
+        self._greet()
+        answer = self._hub.claim(ClaimRequest.model_validate({"kinds": free}))
+        for request in answer.consents:
+            if consider(self._node.home, self._node.identity, self._journal, request) is not None:
+                self._wake.set()
+        if answer.task is not None:
+            self._admission.claimed(self._hub, answer.task, answer.lease_seconds)
+            return 0.0
+        return min(max(answer.wait_seconds, bounds.shortest_seconds), bounds.longest_seconds)
+
+    def _greet(self) -> None:
+        """Look once, before the first question, whether the hub still shows the pinned key."""
+        if not self._greeted:
+            check_hub_key(self._node.identity.enrolment, self._hub.status())
+            self._greeted = True
+
+    def _submit(self, claim: Claim) -> None:
+        self._lanes[claim.task.body.kind].submit(claim)
+
+    def _note_progress(self, claim: Claim) -> None:
+        self._book.progress(claim.task.task_id, claim.done, claim.total)
+
+    def _wait(self, seconds: float) -> None:
+        """Wait, but not past a finished task, a stop, or a change another process made to the journal."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            if self._wake.wait(min(left, LOOK_SECONDS)) or self._journal.version() != self._seen:
+                break
+        self._wake.clear()
+
+    def _end(self) -> None:
+        self._stopping.set()
+        for lane in self._lanes.values():
+            lane.close(ENDING_SECONDS)
+        for runner in self._runners.values():
+            runner.close()
+        self._keeper.close()
+        self._hub.close()
+        self._journal.close()
+
+    def _runner(self) -> Runner:
+        return Runner(self._node, self._journal, self._keeper, self._courier, self._book, self._outbox)
+
+    def _disk_is_full(self) -> bool:
+        return shutil.disk_usage(self._node.home.path).free < self._node.config.limits.disk_free_mb * 1_000_000
+
+    def _fresh_pauses(self) -> Iterator[float]:
+        return pauses(self._node.config.poll.backoff_seconds, Random())  # noqa: S311  # jitter needs no secret
+
+
+@contextmanager
+def single_instance(home: Home) -> Iterator[None]:
+    """Hold a home's lock inside the block; raises :class:`ConfigError` ``state-locked`` where a node runs on it."""
+    with open(os.open(home.path / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+") as file:
+        deadline = time.monotonic() + LOCK_SECONDS
+        while not _locked(file.fileno()):
+            if time.monotonic() > deadline:
+                raise ConfigError("state-locked", f"a node runs on {home.path}")
+            time.sleep(0.05)
+        yield
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def serve(node: Node, ready_file: Path | None = None) -> None:
+    """Run a node until SIGTERM or SIGINT; writes ``ready_file`` once it is about to ask for work."""
+    with single_instance(node.home):
+        agent = Agent(node)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, agent.stop)
+        agent.run(lambda: _tell_ready(node, ready_file))
+
+
+def _tell_ready(node: Node, ready_file: Path | None) -> None:
+    _LOG.info("started", extra={"pid": os.getpid()})
+    if ready_file is not None:
+        unfinished = ready_file.with_name(f".{ready_file.name}.new")
+        unfinished.write_text(json.dumps({"pid": os.getpid(), "silo_id": node.identity.silo_id}))
+        unfinished.replace(ready_file)

@@ -1,0 +1,78 @@
+"""What every kind of task needs of the node: where things lie, who it is, how it jails, and how it talks."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from random import Random
+from typing import TypeVar
+
+from silo_node.config import NodeConfig
+from silo_node.hub import Hub
+from silo_node.identity import Identity
+from silo_node.sandbox import Limits, Sandbox
+from silo_node.state import Home
+from silo_node.wire.errors import HubUnavailable
+
+T = TypeVar("T")
+FIRST_PAUSE_SECONDS = 0.5
+_LOG = logging.getLogger("silo_node.agent")
+
+
+@dataclass(frozen=True)
+class Node:
+    """One running node."""
+
+    home: Home
+    config: NodeConfig
+    identity: Identity
+    sandbox: Sandbox
+
+    def limits(self, minutes: float) -> Limits:
+        """Return the limits of a jail that may run this long."""
+        settings = self.config.limits
+        return Limits(
+            wall_seconds=minutes * 60,
+            memory_mb=settings.memory_mb,
+            file_mb=settings.file_mb,
+            scratch_mb=settings.scratch_mb,
+            processes=settings.processes,
+            threads=self.config.threads,
+        )
+
+
+def pauses(longest: float, random: Random) -> Iterator[float]:
+    """Yield the pauses between tries: doubling from half a second, each shortened by up to half at random.
+
+    The jitter keeps the silos of a hub that comes back from all asking in the same moment.
+    """
+    pause = FIRST_PAUSE_SECONDS
+    while True:
+        yield min(pause, longest) * (1 - random.random() / 2)
+        pause = min(pause * 2, longest)
+
+
+def persist(call: Callable[[], T], cancelled: Callable[[], bool], longest: float) -> T:
+    """Call until the hub answers, however long it is gone; raises :class:`Interrupted` once nobody wants it."""
+    for pause in pauses(longest, Random()):  # noqa: S311  # jitter needs no secret
+        try:
+            return call()
+        except HubUnavailable as error:
+            _LOG.warning("the hub is not there", extra={"code": error.code, "retry_seconds": round(pause, 1)})
+        end = time.monotonic() + pause
+        while time.monotonic() < end:
+            if cancelled():
+                raise Interrupted
+            time.sleep(min(0.2, pause))
+    raise AssertionError("pauses never end")
+
+
+class Interrupted(Exception):
+    """The work was stopped from outside: cancelled by the hub, or the node goes down."""
+
+
+def connection(node: Node) -> Hub:
+    """Return a new connection to the hub, for one thread."""
+    from silo_node.identity import dial
+
+    return dial(node.home, node.config, node.identity)

@@ -1,0 +1,240 @@
+"""A study's rounds at this site: one jailed process per study, kept over its rounds, and one signed report a round."""
+
+import shutil
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from pipelines.job import LocalTraining, RoundCommand, RoundEvent, TrainSession
+from silo_node.agent.claims import Claim
+from silo_node.agent.holdings import Holding, find_holding, verify_holding
+from silo_node.agent.node import Interrupted, Node, persist
+from silo_node.agent.updates import check_update
+from silo_node.benchmarks import known_benchmark
+from silo_node.hub import Hub
+from silo_node.policy import RoundRequest, decide_round, load_policy
+from silo_node.sandbox import Bind
+from silo_node.sandbox.work import TrainingSession, WorkCancelled, known_code
+from silo_node.wire.benchmarks import BenchmarkDefinition
+from silo_node.wire.canonical import message_digest
+from silo_node.wire.digests import digest_file, hex_part
+from silo_node.wire.errors import PolicyRefusal, WorkFailed
+from silo_node.wire.studies import RoundReport, RoundTask, SiteScore
+from silo_node.wire.transfers import BlobReference
+
+SESSIONS = 2
+"""Studies whose processes are kept at a time; beyond it the one idle longest is ended."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A round's report, unsigned, and the update that goes with it."""
+
+    report: RoundReport
+    update: Path | None
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An update that waits to leave, and exactly what it is."""
+
+    path: Path
+    blob: BlobReference
+
+
+@dataclass
+class _Session:
+    training: TrainingSession
+    cohort_id: str
+    used: float
+
+
+class StudySessions:
+    """The training processes of this site. Use it in one thread that lives as long as they shall."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._sessions: dict[str, _Session] = {}
+
+    def answer(self, hub: Hub, claim: Claim, body: RoundTask, agreed: str | None) -> Answer:
+        """Do one round and return its answer.
+
+        Raises :class:`PolicyRefusal`, :class:`IntegrityError` ``cohort-changed``, :class:`WorkFailed`,
+        ``cohort-unknown``; and :class:`Interrupted`.
+        """
+        home, longest = self._node.home, self._node.config.poll.backoff_seconds
+        holding = self._permitted(body, agreed)
+        definition = persist(partial(known_benchmark, home, body.plan.benchmark, hub), claim.cancelled, longest)
+        persist(partial(hub.fetch_model, body.plan.model, home.bundles), claim.cancelled, longest)
+        exchange = self._folder(body.study_id) / "exchange"
+        name = f"{hex_part(body.weights.digest)}.safetensors"
+        weights = persist(partial(hub.fetch, body.weights, exchange, name), claim.cancelled, longest)
+        verify_holding(home, holding)
+        try:
+            return self._run(claim, body, holding, definition, weights)
+        finally:
+            weights.unlink(missing_ok=True)
+            if body.round > body.plan.rounds:
+                self.end(body.study_id)
+
+    def end_idle(self) -> None:
+        """End the processes of studies that have not asked for a round for long."""
+        limit = self._node.config.session_idle_minutes * 60
+        for study_id, session in list(self._sessions.items()):
+            if time.monotonic() - session.used > limit:
+                self.end(study_id)
+
+    def end(self, study_id: str) -> None:
+        """End one study's process and remove its scratch folder."""
+        session = self._sessions.pop(study_id, None)
+        if session is not None:
+            session.training.close()
+        shutil.rmtree(self._node.home.scratch / f"study-{study_id}", ignore_errors=True)
+
+    def close(self) -> None:
+        """End all processes."""
+        for study_id in list(self._sessions):
+            self.end(study_id)
+
+    def _permitted(self, body: RoundTask, agreed: str | None) -> Holding:
+        """Return the cohort, once the policy allows the round under the plan that was agreed to."""
+        if message_digest(body.plan) != body.plan_digest:
+            raise PolicyRefusal("policy-study", "the plan is not what its digest says")
+        holding = find_holding(self._node.home, body.cohort, body.plan.benchmark)
+        cases = holding.manifest.count("train") if holding else None
+        request = RoundRequest(body.plan.benchmark.name, cases, body.plan_digest, agreed)
+        decision = decide_round(load_policy(self._node.home), request)
+        if decision.code is not None or holding is None:
+            raise PolicyRefusal(decision.code or "cohort-unknown", f"rule {decision.rule}")
+        return holding
+
+    def _run(
+        self, claim: Claim, body: RoundTask, holding: Holding, definition: BenchmarkDefinition, weights: Path
+    ) -> Answer:
+        command = RoundCommand(
+            round=body.round, weights=Path("/exchange") / weights.name, validate_only=body.validate_only
+        )
+        for attempt in (1, 2):
+            session = self._session(body, holding, definition)
+            try:
+                event, update = session.training.round(
+                    command,
+                    wall_seconds=self._node.config.limits.round_minutes * 60,
+                    progress=claim.progress,
+                    cancelled=claim.cancelled,
+                )
+                break
+            except WorkCancelled:
+                self._sessions.pop(body.study_id, None)
+                raise Interrupted from None
+            except WorkFailed as error:
+                if session.training.running:
+                    raise
+                self._sessions.pop(body.study_id, None)
+                session.training.close()
+                # A process that died of itself, or was killed, is worth one more try with a fresh one.
+                if error.code != "work-failed" or attempt == 2:
+                    raise
+        session.training.pause()
+        session.used = time.monotonic()
+        verify_holding(self._node.home, holding)
+        kept = self._keep(claim, weights, update) if update is not None else None
+        report = _report(self._node, claim, body, definition, event, kept.blob if kept else None)
+        return Answer(report, kept.path if kept else None)
+
+    def _session(self, body: RoundTask, holding: Holding, definition: BenchmarkDefinition) -> _Session:
+        found = self._sessions.get(body.study_id)
+        if found is not None and found.training.running and found.cohort_id == holding.cohort_id:
+            return found
+        if found is not None:
+            found.training.close()
+        self._make_room()
+        session = _Session(self._started(body, holding, definition), holding.cohort_id, time.monotonic())
+        self._sessions[body.study_id] = session
+        return session
+
+    def _make_room(self) -> None:
+        while len(self._sessions) >= SESSIONS:
+            self.end(min(self._sessions, key=lambda study_id: self._sessions[study_id].used))
+
+    def _started(self, body: RoundTask, holding: Holding, definition: BenchmarkDefinition) -> TrainingSession:
+        folder, home = self._folder(body.study_id), self._node.home
+        bundle = f"/models/{hex_part(body.plan.model.digest)}.zip"
+        job = TrainSession(
+            cohort=Path("/cohort"),
+            definition=definition.model_dump(mode="json"),
+            bundle=Path(bundle),
+            local=LocalTraining.model_validate(body.plan.local.model_dump()),
+            out=Path("/out"),
+            exchange=Path("/exchange"),
+            threads=self._node.config.threads,
+            seed=body.plan.seed,
+        )
+        binds = [
+            Bind(holding.folder, "/cohort"),
+            Bind(home.bundles / Path(bundle).name, bundle),
+            Bind(folder / "exchange", "/exchange"),
+            Bind(folder / "out", "/out", writable=True),
+        ]
+        return TrainingSession(
+            self._node.sandbox,
+            job,
+            binds,
+            self._node.limits(self._node.config.limits.round_minutes),
+            scratch=home.scratch,
+            log=home.logs / "work" / f"{body.study_id}.log",
+        )
+
+    def _folder(self, study_id: str) -> Path:
+        folder = self._node.home.scratch / f"study-{study_id}"
+        for name in ("exchange", "out"):
+            (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder
+
+    def _keep(self, claim: Claim, weights: Path, update: Path) -> Kept:
+        """Move an update out of the jail's folder, to where it waits to leave, and judge it.
+
+        Its digest is taken first: the process that wrote it may still hold the file open, and whatever it changes
+        later is then not what the report names, and does not leave.
+        """
+        path = self._node.home.outbox / f"{claim.task.task_id}.safetensors"
+        try:
+            update.rename(path)
+            blob = BlobReference(digest=digest_file(path), size=path.stat().st_size)
+            check_update(weights, path)
+        except OSError:
+            raise WorkFailed("output-invalid", "the update it names is not there") from None
+        except WorkFailed:
+            path.unlink(missing_ok=True)
+            raise
+        return Kept(path, blob)
+
+
+def _report(
+    node: Node,
+    claim: Claim,
+    body: RoundTask,
+    definition: BenchmarkDefinition,
+    event: RoundEvent,
+    update: BlobReference | None,
+) -> RoundReport:
+    value = event.score.value
+    score = SiteScore(
+        metric=event.score.metric,
+        value=None if value is None else round(min(max(value, 0.0), 1000.0), definition.disclosure.decimals),
+        reason=known_code(event.score.reason) if event.score.reason else None,
+        cases=event.score.cases,
+    )
+    return RoundReport(
+        task_id=claim.task.task_id,
+        study_id=body.study_id,
+        silo_id=node.identity.silo_id,
+        round=body.round,
+        plan_digest=body.plan_digest,
+        base=body.weights.digest,
+        cohort=body.cohort,
+        update=update,
+        score=score,
+        train_seconds=round(event.train_seconds, 1),
+    )

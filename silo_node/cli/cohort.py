@@ -1,0 +1,202 @@
+"""``silo-node cohort``: build, look at, register and retire cohorts."""
+
+import json
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from silo_node.cli.progress import progress_bar
+from silo_node.cli.session import Json, Session, session_of, show, table
+from silo_node.wire.errors import BadInput
+
+if TYPE_CHECKING:
+    from silo_node.catalogue import CohortRow
+    from silo_node.wire.benchmarks import BenchmarkDefinition
+
+cohort_app = typer.Typer(no_args_is_help=True, help="Build, look at, register and retire cohorts.")
+
+CohortName = Annotated[str, typer.Argument(help="The cohort's id, as `cohort list` shows it, or its fingerprint.")]
+
+
+@cohort_app.command("build")
+def build(
+    context: typer.Context,
+    benchmark: Annotated[str, typer.Argument(help="The benchmark's name.")],
+    version: Annotated[int | None, typer.Option(help="Its version; the latest published one where absent.")] = None,
+    definition: Annotated[
+        Path | None, typer.Option(help="Read the definition from a TOML or JSON file instead of asking the hub.")
+    ] = None,
+    collection: Annotated[str | None, typer.Option(help="Only cases taken in under this name.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Build and freeze a cohort for a benchmark: choose cases, split by patient, prepare them in the sandbox.
+
+    Nothing leaves the site.
+
+    Example: silo-node cohort build chest_phantom
+    """
+    from silo_node.cohorts.build import build_cohort
+    from silo_node.cohorts.jailed import jailed_preparation
+    from silo_node.policy import load_policy
+    from silo_node.sandbox import choose
+
+    session = session_of(context)
+    question = _read_definition(definition, benchmark) if definition else _ask_hub(session, benchmark, version)
+    sandbox = choose(development_no_sandbox=session.config.development_no_sandbox)
+    with progress_bar("Preparing", quiet=as_json) as progress:
+        built = build_cohort(
+            session.home,
+            question,
+            jailed_preparation(session.home, session.config, sandbox, progress),
+            minimum_cases=load_policy(session.home).minimum_cohort,
+            collection=collection,
+        )
+    left_out = {reason: count for reason, count in sorted(built.excluded.items()) if count}
+    text = [_line(built.cohort), *(f"  left out: {count:6d}  {reason}" for reason, count in left_out.items())]
+    text.append(f"Register it with: silo-node cohort register {built.cohort.cohort_id}")
+    show({**_facts(built.cohort), "excluded": left_out}, as_json=as_json, text="\n".join(text))
+
+
+@cohort_app.command("list")
+def list_cohorts(context: typer.Context, as_json: Json = False) -> None:
+    """List the cohorts of this node.
+
+    Example: silo-node cohort list
+    """
+    from silo_node.catalogue import Catalogue
+
+    with Catalogue(session_of(context).home.create().catalogue) as catalogue:
+        rows = catalogue.cohorts()
+    columns = ("cohort", "state", "benchmark", "cases", "patients", "train", "validation", "test")
+    lines = [
+        (row.cohort_id, row.state, f"{row.benchmark} {row.version}", *(row.facts.get(name) for name in columns[3:]))
+        for row in rows
+    ]
+    text = table(columns, lines) if rows else "No cohort yet. Build one with: silo-node cohort build BENCHMARK"
+    show([_facts(row) for row in rows], as_json=as_json, text=text)
+
+
+@cohort_app.command("show")
+def show_cohort(context: typer.Context, cohort: CohortName, as_json: Json = False) -> None:
+    """Verify a cohort's files and show it, with exactly what registering would send.
+
+    Example: silo-node cohort show coh-0123456789abcdef
+    """
+    from silo_node.cohorts.registry import find_cohort, verify_cohort
+
+    session = session_of(context)
+    row = find_cohort(session.home.create(), cohort)
+    if row.state != "retired":
+        verify_cohort(session.home, row.cohort_id)
+    preview = _preview(session, row)
+    text = _line(row) + (f"\nRegistering sends exactly this, signed:\n{preview}" if preview else "")
+    show({**_facts(row), "registration": preview}, as_json=as_json, text=text)
+
+
+@cohort_app.command("register")
+def register(context: typer.Context, cohort: CohortName, as_json: Json = False) -> None:
+    """Tell the hub about a frozen cohort: its keyed fingerprint, the sizes of its splits and its card, signed.
+
+    The statement waits in the outbox where the policy wants a person's yes.
+
+    Example: silo-node cohort register coh-0123456789abcdef
+    """
+    from silo_node.cohorts.registry import find_cohort, prepare_registration
+    from silo_node.registration import register_cohort
+
+    session = session_of(context)
+    identity = session.identity
+    registration = prepare_registration(
+        session.home.create(), cohort, silo_id=identity.silo_id, provenance=session.config.provenance
+    )
+    with session.hub() as hub, session.journal() as journal:
+        item, record = register_cohort(session.home, identity, hub, journal, registration)
+    row = find_cohort(session.home, cohort)
+    facts = {**_facts(row), "outbox_item": item.item_id, "association": record.association if record else None}
+    if record is None:
+        text = f"{row.cohort_id} is held. Release it with: silo-node outbox release {item.item_id}"
+    else:
+        text = f"{row.cohort_id} is registered as {record.cohort_id}; its place in the benchmark: {record.association}."
+    show(facts, as_json=as_json, text=text)
+
+
+@cohort_app.command("retire")
+def retire(
+    context: typer.Context,
+    cohort: CohortName,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Retire a cohort and delete its prepared images. The raw cases stay.
+
+    Example: silo-node cohort retire coh-0123456789abcdef --yes
+    """
+    from silo_node.cohorts.registry import find_cohort, retire_cohort
+
+    session = session_of(context)
+    row = find_cohort(session.home.create(), cohort)
+    if not yes:
+        typer.confirm(f"Delete the prepared images of {row.cohort_id}?", abort=True, err=True)
+    row = retire_cohort(session.home, row.cohort_id)
+    show(_facts(row), as_json=as_json, text=_line(row))
+
+
+def _read_definition(path: Path, name: str) -> "BenchmarkDefinition":
+    from silo_node.wire.benchmarks import BenchmarkDefinition
+
+    try:
+        text = path.read_text("utf-8")
+        found = BenchmarkDefinition.model_validate_json(
+            json.dumps(tomllib.loads(text)) if path.suffix == ".toml" else text
+        )
+    except FileNotFoundError:
+        raise BadInput("file-missing", str(path)) from None
+    except (ValueError, TypeError):
+        raise BadInput("benchmark-invalid", str(path)) from None
+    if found.name != name:
+        raise BadInput("benchmark-unknown", f"{path} defines {found.name}")
+    return found
+
+
+def _ask_hub(session: Session, name: str, version: int | None) -> "BenchmarkDefinition":
+    from silo_node.benchmarks import fetch_benchmark
+
+    with session.hub() as hub:
+        if version is None:
+            published = [line.version for line in hub.benchmarks() if (line.name, line.state) == (name, "published")]
+            if not published:
+                raise BadInput("benchmark-unknown", f"the hub has published no {name}")
+            version = max(published)
+        return fetch_benchmark(session.home.create(), hub, name, version)
+
+
+def _preview(session: Session, row: "CohortRow") -> dict[str, Any] | None:
+    """Return the registration of a frozen cohort, where the node is enrolled and so has a name to sign with."""
+    from silo_node.cohorts.registry import prepare_registration
+
+    if row.state not in ("frozen", "registered") or not session.home.enrolment_file.exists():
+        return None
+    registration = prepare_registration(
+        session.home, row.cohort_id, silo_id=session.identity.silo_id, provenance=session.config.provenance
+    )
+    return registration.model_dump(mode="json")
+
+
+def _facts(row: "CohortRow") -> dict[str, Any]:
+    return {
+        "cohort_id": row.cohort_id,
+        "state": row.state,
+        "benchmark": row.benchmark,
+        "version": row.version,
+        "fingerprint": row.fingerprint,
+        "hub_cohort_id": row.hub_cohort_id,
+        "created": row.created,
+        **row.facts,
+    }
+
+
+def _line(row: "CohortRow") -> str:
+    sizes = ", ".join(f"{count} {name}" for name, count in row.facts.items())
+    return f"{row.cohort_id} is {row.state} for {row.benchmark} {row.version}: {sizes}"

@@ -1,0 +1,124 @@
+"""``silo-node enrol | unenrol | start | status | doctor``."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from silo_node.cli.session import Json, session_of, show, table, warn
+from silo_node.presentation import EXIT_REFUSED
+
+
+def enrol(
+    context: typer.Context,
+    hub: Annotated[str, typer.Option(help="Address of the hub.")],
+    code: Annotated[str, typer.Option(help="The one-time code the hub's admin gave you.")],
+    as_json: Json = False,
+) -> None:
+    """Join a hub: make this site's key, and show its fingerprint for the hub's admin to compare.
+
+    Example: silo-node enrol --hub https://hub.example.org --code ABCD-EFGH-2345-6789
+    """
+    from silo_node.config import web_address
+    from silo_node.hub import Hub
+    from silo_node.identity import enrol as join
+    from silo_node.identity import gate
+
+    session = session_of(context)
+    session.home.create()
+    connection = Hub(web_address(hub), gate(session.home), session.config)
+    enrolment = join(session.home, connection, code)
+    answer = {
+        "silo_id": enrolment.silo_id,
+        "silo_name": enrolment.silo_name,
+        "hub": enrolment.hub_url,
+        "fingerprint": enrolment.fingerprint,
+    }
+    text = (
+        f"Enrolled as {enrolment.silo_name} ({enrolment.silo_id}) at {enrolment.hub_url}.\n\n"
+        f"This site's fingerprint:  {enrolment.fingerprint}\n\n"
+        "Read it to the hub's admin by telephone. The site becomes active once the admin has compared it."
+    )
+    show(answer, as_json=as_json, text=text)
+
+
+def unenrol(
+    context: typer.Context,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Leave the hub: forget its key and the token, and destroy this site's key. Cohorts and logs stay.
+
+    Example: silo-node unenrol --yes
+    """
+    from silo_node.agent.loop import single_instance
+    from silo_node.identity import load_enrolment
+    from silo_node.identity import unenrol as leave
+
+    session = session_of(context)
+    enrolment = load_enrolment(session.home)
+    if not yes:
+        typer.confirm(f"Leave {enrolment.hub_url} as {enrolment.silo_name}? This cannot be undone.", abort=True)
+    with single_instance(session.home):
+        leave(session.home)
+    show({"silo_id": enrolment.silo_id}, as_json=as_json, text=f"{enrolment.silo_name} has left {enrolment.hub_url}.")
+
+
+def start(
+    context: typer.Context,
+    ready_file: Annotated[Path | None, typer.Option(help="Written once the node is at work.")] = None,
+) -> None:
+    """Run the node until it is told to end (Ctrl-C, SIGTERM). Its log goes to standard error.
+
+    Example: silo-node start
+    """
+    session = session_of(context)
+    command = [sys.executable, "-m", "silo_node.agent", "--home", str(session.home.path)]
+    if ready_file is not None:
+        command += ["--ready-file", str(ready_file.resolve())]
+    # A fresh interpreter without the command line's libraries: a node waits for weeks and should be small.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, command)  # noqa: S606  # the same interpreter, no shell
+
+
+def status(context: typer.Context, as_json: Json = False) -> None:
+    """Show who this node is, how the hub sees it, what it holds, what it does, and what needs attention.
+
+    Example: silo-node status
+    """
+    from silo_node.status import overview
+
+    session = session_of(context)
+    found = overview(session.home, session.config)
+    lines = [f"{name:<12} {value}" for name, value in found["node"].items()]
+    for name in ("cohorts", "tasks", "outbox"):
+        rows = found[name]
+        if rows:
+            lines += ["", f"{name.capitalize()}:", table(list(rows[0]), [list(row.values()) for row in rows])]
+    show(found, as_json=as_json, text="\n".join(lines))
+    if not as_json:
+        for warning in found["warnings"]:
+            warn(f"{warning['code']}  {warning['text']}")
+
+
+def doctor(context: typer.Context, as_json: Json = False) -> None:
+    """Check network, clock, disk, permissions and sandbox; every finding has a code and a remedy.
+
+    Example: silo-node doctor
+    Exit status: 0 all well, 1 something must be repaired.
+    """
+    from silo_node.doctor import examine
+
+    session = session_of(context)
+    findings = examine(session.home)
+    rows = [(finding.code, finding.verdict, finding.text, finding.remedy or "") for finding in findings]
+    values = [
+        {"code": finding.code, "verdict": finding.verdict, "text": finding.text, "remedy": finding.remedy}
+        for finding in findings
+    ]
+    show(values, as_json=as_json, text=table(["code", "", "finding", "remedy"], rows))
+    if any(finding.verdict == "failed" for finding in findings):
+        raise typer.Exit(EXIT_REFUSED)

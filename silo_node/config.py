@@ -1,0 +1,176 @@
+"""The node's configuration: one TOML file, ``silo.toml`` in the state folder.
+
+Every setting has a default, so an empty file is a configuration. A key that is not declared here is refused with a
+suggestion, because a limit that is silently not set is worse than a node that does not start. Secrets are never
+settings: the token and the key are files of their own, and a proxy's password belongs into ``HTTPS_PROXY``.
+"""
+
+import difflib
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from silo_node.state import Home
+from silo_node.wire.benchmarks import Provenance
+from silo_node.wire.errors import ConfigError, MedSiloError
+
+
+class Settings(BaseModel):
+    """The base of what people write in TOML: strict, frozen, without unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, hide_input_in_errors=True)
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def _web_address(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("an address begins with https:// or http:// and names a host")
+    if parts.username or parts.password:
+        raise ValueError("an address here must not hold a password; use the environment, for example HTTPS_PROXY")
+    return value.rstrip("/")
+
+
+WebAddress = Annotated[str, AfterValidator(_web_address)]
+
+
+class LimitSettings(Settings):
+    """What one jailed process may use. Going over any of them ends the work with ``sandbox-limit``."""
+
+    memory_mb: Annotated[int, Field(ge=256, le=4_000_000)] = 16_000
+    """Memory in use by all processes of one jail together, in MB (resident)."""
+
+    file_mb: Annotated[int, Field(ge=1, le=4_000_000)] = 8_000
+    """The largest file a jail may write, in MB."""
+
+    scratch_mb: Annotated[int, Field(ge=16, le=1_000_000)] = 1_000
+    """Size of a jail's own ``/tmp``, in MB; it is kept in memory."""
+
+    processes: Annotated[int, Field(ge=4, le=10_000)] = 64
+    """Processes of one jail at a time."""
+
+    evaluation_minutes: Annotated[float, Field(gt=0, le=100_000)] = 720
+    """Wall clock of one evaluation of all its models."""
+
+    round_minutes: Annotated[float, Field(gt=0, le=100_000)] = 720
+    """Wall clock of one round of a study at this site."""
+
+    preparation_minutes: Annotated[float, Field(gt=0, le=100_000)] = 720
+    """Wall clock of preparing one cohort."""
+
+    disk_free_mb: Annotated[int, Field(ge=0, le=10**9)] = 1_000
+    """No task is taken while the state folder's disk has less room than this."""
+
+
+class PollSettings(Settings):
+    """How often the node asks for work. The hub proposes a pause, kept within these bounds."""
+
+    shortest_seconds: Annotated[float, Field(ge=0.05, le=3600)] = 0.1
+    """The shortest pause between two questions for work, whatever the hub proposes."""
+
+    longest_seconds: Annotated[float, Field(ge=0.05, le=3600)] = 60
+    """The longest pause between two questions for work, whatever the hub proposes."""
+
+    backoff_seconds: Annotated[float, Field(ge=0.05, le=3600)] = 60
+    """The longest pause while the hub cannot be reached; pauses double from half a second, with jitter."""
+
+
+class NodeConfig(Settings):
+    """All settings of a node, with their ranges and defaults."""
+
+    hub_url: WebAddress | None = None
+    """The hub's address; taken from the enrolment when absent."""
+
+    provenance: Provenance = "clinical"
+    """What is behind this node's cases; shown on every card and leaderboard row."""
+
+    threads: Annotated[int, Field(ge=1, le=256)] = 1
+    """Threads a jailed process may compute with."""
+
+    ca_bundle: Path | None = None
+    """A PEM file of certificate authorities trusted besides the system's, such as an inspecting proxy's."""
+
+    proxy: WebAddress | None = None
+    """A forward proxy; the environment's ``HTTPS_PROXY`` and ``NO_PROXY`` are used when absent."""
+
+    connect_timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 10
+    """How long the hub may take to accept a connection before it counts as not reachable."""
+
+    read_timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 60
+    """How long the hub may be silent within an answer."""
+
+    session_idle_minutes: Annotated[float, Field(gt=0, le=100_000)] = 30
+    """A study's process is ended after this long without a round; the next round starts it again."""
+
+    development_no_sandbox: bool = False
+    """Run tasks without a sandbox. For development only: a model can then read and send anything."""
+
+    log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
+    """The least serious lines the node's log has: debug, info, warning or error."""
+
+    limits: LimitSettings = LimitSettings()
+    poll: PollSettings = PollSettings()
+
+
+def load_config(home: Home) -> NodeConfig:
+    """Read a node's ``silo.toml``; a missing file is the defaults.
+
+    Raises :class:`ConfigError`: ``config-unknown-key`` with a suggestion, or ``config-invalid``.
+    """
+    return read_settings(home.config_file, NodeConfig, ConfigError, "config-invalid")
+
+
+def web_address(text: str) -> str:
+    """Return an address as settings hold it; raises :class:`ConfigError` ``config-invalid``."""
+    try:
+        return _web_address(text)
+    except ValueError as problem:
+        raise ConfigError("config-invalid", f"the hub's address: {problem}") from None
+
+
+def read_settings(path: Path, kind: type[S], error: type[MedSiloError], code: str) -> S:
+    """Read one TOML file into a settings class; what is wrong with it raises ``error`` with ``code``."""
+    try:
+        data = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return kind()
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise error(code, f"{path.name} is not TOML: {problem}") from None
+    for key, known in unknown_keys(data, kind):
+        raise error("config-unknown-key", f"{path.name} has {key!r}{suggestion(key, known)}")
+    try:
+        return kind.model_validate_json(json.dumps(data))
+    except TypeError:
+        raise error(code, f"{path.name}: dates and times are not used here") from None
+    except ValidationError as problem:
+        raise error(code, f"{path.name}: {first_fault(problem)}") from None
+
+
+def unknown_keys(data: Mapping[str, Any], kind: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, list[str]]]:
+    """Yield each undeclared key, dotted, with the keys that are declared in its place."""
+    for key, value in data.items():
+        if key not in kind.model_fields:
+            yield prefix + key, [prefix + name for name in kind.model_fields]
+            continue
+        inner = kind.model_fields[key].annotation
+        if isinstance(value, dict) and isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from unknown_keys(value, inner, f"{prefix}{key}.")
+
+
+def suggestion(key: str, known: list[str]) -> str:
+    """Return ``; did you mean 'threads'?`` where a known key is close to a wrong one, else nothing."""
+    close = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def first_fault(problem: ValidationError) -> str:
+    """Return the first fault of a validation as ``limits.memory_mb: Input should be ...``, never the value."""
+    fault = problem.errors(include_input=False, include_url=False)[0]
+    return f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"

@@ -1,0 +1,5 @@
+"""Coded checks of a node, each with what to do: what a hospital's IT runs before it calls anybody."""
+
+from silo_node.doctor.checks import Finding, examine
+
+__all__ = ["Finding", "examine"]

@@ -1,0 +1,75 @@
+"""A folder of DICOM files, searched to the bottom, with or without a table of labels beside it."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from silo_node.intake.dicom_image import read_dicom
+from silo_node.intake.paths import file_stamp, path_identifiers, read_limited
+from silo_node.intake.source import Annotation, Item, SourceCase
+from silo_node.intake.table import annotation_bytes, annotation_identifiers, check_paths, read_table
+from silo_node.wire.errors import BadInput
+
+_NOT_AN_IMAGE = ("DICOMDIR",)
+
+
+class DicomFolder:
+    """Every file below a folder. A table's row may name a file, or a study's or series' folder for all beneath it.
+
+    The nearest row counts: a file's own row before its series', that before its study's.
+    """
+
+    kind = "dicom-folder"
+
+    def __init__(self, folder: Path, table: Path | None = None) -> None:
+        """Check the folder and the whole table.
+
+        Raises :class:`BadInput`: ``file-missing``, ``label-without-case``, or what
+        :func:`~silo_node.intake.table.read_table` refuses.
+        """
+        if not folder.is_dir():
+            raise BadInput("file-missing", f"no folder {folder}")
+        self._folder, self.root = folder, str(folder.resolve())
+        self._annotations: Mapping[str, Annotation] = read_table(table) if table else {}
+        check_paths(self._annotations, folder)
+        self._paths = list(_files(folder, leave_out=table))
+        self._check_rows_have_files()
+
+    def items(self) -> list[Item]:
+        """Return the files in the order of their paths."""
+        return [Item(path, file_stamp(self._folder / path)) for path in self._paths]
+
+    def row_seal(self, item: Item) -> bytes:
+        """Return bytes that change with what the table says about a file."""
+        return annotation_bytes(self._annotation(item.locator))
+
+    def read(self, item: Item) -> SourceCase:
+        """Decode one file; see :func:`~silo_node.intake.dicom_image.read_dicom` for what is refused."""
+        annotation = self._annotation(item.locator)
+        case = read_dicom(read_limited(self._folder / item.locator), annotation)
+        more = path_identifiers(item.locator) | annotation_identifiers(annotation)
+        return replace(case, identifiers=case.identifiers | more)
+
+    def _annotation(self, locator: str) -> Annotation | None:
+        path = PurePosixPath(locator)
+        places = (str(place) for place in (path, *path.parents))
+        return next((self._annotations[place] for place in places if place in self._annotations), None)
+
+    def _check_rows_have_files(self) -> None:
+        present = {str(place) for path in self._paths for place in (PurePosixPath(path), *PurePosixPath(path).parents)}
+        for key, annotation in self._annotations.items():
+            if key not in present:
+                raise BadInput("label-without-case", f"row {annotation.row} names a folder without files")
+
+
+def _files(folder: Path, leave_out: Path | None) -> list[str]:
+    skipped = leave_out.resolve() if leave_out else None
+    found = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            path = Path(place, name)
+            if not name.startswith(".") and name not in _NOT_AN_IMAGE and path.resolve() != skipped:
+                found.append(path.relative_to(folder).as_posix())
+    return sorted(found)

@@ -1,0 +1,74 @@
+"""The node's memory of its work: tasks, consents and the outbox, in one SQLite file that survives ``kill -9``.
+
+Every change is one committed transaction; a reader in another process (a command, the console) sees it at once.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from silo_node.state import Home
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS task (
+    task_id TEXT PRIMARY KEY, kind TEXT NOT NULL, envelope TEXT NOT NULL, state TEXT NOT NULL, code TEXT,
+    done INTEGER NOT NULL DEFAULT 0, total INTEGER NOT NULL DEFAULT 0, created TEXT NOT NULL, changed TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS outbox (
+    item_id TEXT PRIMARY KEY, kind TEXT NOT NULL, subject TEXT NOT NULL, message TEXT NOT NULL, attachment TEXT,
+    state TEXT NOT NULL, code TEXT, answer TEXT, released_by TEXT, created TEXT NOT NULL, changed TEXT NOT NULL,
+    UNIQUE (kind, subject)
+) STRICT;
+CREATE TABLE IF NOT EXISTS consent (
+    study_id TEXT PRIMARY KEY, association_id TEXT NOT NULL, request TEXT NOT NULL, plan_digest TEXT NOT NULL,
+    created TEXT NOT NULL
+) STRICT;
+"""
+
+
+def now_text() -> str:
+    """Return the present moment as the journal writes it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+class Journal:
+    """One open journal. Its methods may be called from several threads, and from several processes."""
+
+    def __init__(self, home: Home, now: Callable[[], str] = now_text) -> None:
+        self.now = now
+        self._lock = threading.RLock()
+        self._connection = sqlite3.connect(home.journal, timeout=10, isolation_level=None, check_same_thread=False)
+        self._connection.row_factory = sqlite3.Row
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA synchronous = FULL")
+        self._connection.executescript(_SCHEMA)
+        home.journal.chmod(0o600)
+
+    def rows(self, query: str, values: Sequence[object] = ()) -> list[sqlite3.Row]:
+        """Return what a query finds."""
+        with self._lock:
+            return self._connection.execute(query, values).fetchall()
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Do several things or none of them."""
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    def version(self) -> Any:
+        """Return a number that changes when another process has changed the journal."""
+        return self.rows("PRAGMA data_version")[0][0]
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._connection.close()

@@ -1,0 +1,168 @@
+"""The outbox: signed statements that wait to leave, in the journal, one transaction a step."""
+
+import getpass
+import sqlite3
+import uuid
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from silo_node.journal import Journal
+from silo_node.outbox.states import ItemState, step
+from silo_node.policy.decisions import Decision
+from silo_node.wire.envelope import Envelope
+from silo_node.wire.errors import BadInput
+
+REPLACEABLE: frozenset[ItemState] = frozenset({"computed", "held", "withdrawn"})
+ItemKind = Literal["cohort-registration", "association-decision", "estimate-block", "round-report"]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One statement on its way out."""
+
+    item_id: str
+    kind: ItemKind
+    subject: str
+    """What it answers: a task id, an association id, or a cohort's fingerprint."""
+
+    envelope: Envelope
+    attachment: Path | None
+    """A round's update, which leaves with the report and not before."""
+
+    state: ItemState
+    code: str | None
+    """Why it was rejected or withdrawn."""
+
+    answer: str | None
+    """The hub's answer as JSON, once there is one."""
+
+    released_by: str | None
+    created: str
+    changed: str
+
+
+class Outbox:
+    """The items of one node. Usable from several threads and processes."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def add(
+        self,
+        kind: ItemKind,
+        subject: str,
+        envelope: Envelope,
+        release: Decision,
+        attachment: Path | None = None,
+        *,
+        replacing: Collection[ItemState] = REPLACEABLE,
+    ) -> Item:
+        """Keep a computed statement, held or released as the policy decided; return it.
+
+        A second statement on the same subject replaces one in a state of ``replacing``; any other stays and is
+        returned, so that a thing computed twice leaves once, and a rejected thing does not come back.
+        """
+        now = self._journal.now()
+        with self._journal.writing() as connection:
+            found = _one(connection, "kind = ? AND subject = ?", kind, subject)
+            if found is not None and found.state not in replacing:
+                return found
+            state: ItemState = "released" if release.verdict == "allow" else "held"
+            item_id = found.item_id if found else f"out-{uuid.uuid4().hex[:10]}"
+            connection.execute(
+                "INSERT OR REPLACE INTO outbox VALUES (?,?,?,?,?,?,NULL,NULL,?,?,?)",
+                (
+                    item_id,
+                    kind,
+                    subject,
+                    envelope.model_dump_json(),
+                    str(attachment) if attachment else None,
+                    step("computed", state),
+                    f"policy {release.rule}" if state == "released" else None,
+                    found.created if found else now,
+                    now,
+                ),
+            )
+        return self.item(item_id)
+
+    def item(self, item_id: str) -> Item:
+        """Return one item; raises :class:`BadInput` ``not-found``."""
+        rows = self._journal.rows("SELECT * FROM outbox WHERE item_id = ?", (item_id,))
+        if not rows:
+            raise BadInput("not-found", "see silo-node outbox list")
+        return _item(rows[0])
+
+    def about(self, kind: ItemKind, subject: str) -> Item | None:
+        """Return the item that answers this subject, if there is one."""
+        rows = self._journal.rows("SELECT * FROM outbox WHERE kind = ? AND subject = ?", (kind, subject))
+        return _item(rows[0]) if rows else None
+
+    def items(self, *states: ItemState) -> list[Item]:
+        """Return the items in these states (all without any), oldest first."""
+        rows = self._journal.rows("SELECT * FROM outbox ORDER BY created, item_id")
+        return [item for item in map(_item, rows) if not states or item.state in states]
+
+    def release(self, item_id: str, by: str | None = None, instead: Envelope | None = None) -> Item:
+        """Let a held item go in a person's name, or another statement in its place."""
+        other = {"message": instead.model_dump_json()} if instead else {}
+        return self._move(item_id, "released", released_by=by or getpass.getuser(), **other)
+
+    def again(self, item_id: str) -> Item:
+        """Let an acknowledged item go once more: the hub has asked for it again."""
+        return self._move(item_id, "released")
+
+    def reject(self, item_id: str, by: str | None = None) -> Item:
+        """Keep a held item here for good; the other side is told a code."""
+        return self._move(item_id, "rejected", code="policy-refuses-release", released_by=by or getpass.getuser())
+
+    def sending(self, item_id: str) -> Item:
+        """Note that an item is about to be sent; from here on nobody knows whether it arrived until it is answered."""
+        return self._move(item_id, "sent")
+
+    def declined(self, item_id: str) -> Item:
+        """Note that the other side was told the coded no."""
+        return self._move(item_id, "declined")
+
+    def acknowledged(self, item_id: str, answer: str) -> Item:
+        """Note the hub's answer."""
+        return self._move(item_id, "acknowledged", answer=answer)
+
+    def withdraw(self, item_id: str, code: str) -> Item:
+        """Note that nobody wants an item any more."""
+        return self._move(item_id, "withdrawn", code=code)
+
+    def _move(self, item_id: str, state: ItemState, **columns: str) -> Item:
+        with self._journal.writing() as connection:
+            found = _one(connection, "item_id = ?", item_id)
+            if found is None:
+                raise BadInput("not-found", "see silo-node outbox list")
+            values = {"state": step(found.state, state), "changed": self._journal.now(), **columns}
+            settings = ", ".join(f"{column} = ?" for column in values)
+            connection.execute(
+                f"UPDATE outbox SET {settings} WHERE item_id = ?",  # noqa: S608  # column names are literals above
+                (*values.values(), item_id),
+            )
+        return self.item(item_id)
+
+
+def _one(connection: sqlite3.Connection, clause: str, *values: str) -> Item | None:
+    row = connection.execute(f"SELECT * FROM outbox WHERE {clause}", values).fetchone()  # noqa: S608  # literals above
+    return _item(row) if row else None
+
+
+def _item(row: sqlite3.Row) -> Item:
+    return Item(
+        item_id=row["item_id"],
+        kind=row["kind"],
+        subject=row["subject"],
+        envelope=Envelope.model_validate_json(row["message"]),
+        attachment=Path(row["attachment"]) if row["attachment"] else None,
+        state=row["state"],
+        code=row["code"],
+        answer=row["answer"],
+        released_by=row["released_by"],
+        created=row["created"],
+        changed=row["changed"],
+    )

@@ -1,0 +1,72 @@
+"""What is about to leave, in words and to the byte, for the person who lets it go."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from silo_node.outbox.box import Item
+
+_NAMES = {
+    "cohort-registration": "a cohort's fingerprint and card",
+    "association-decision": "this site's answer to a request",
+    "estimate-block": "the results of an evaluation",
+    "round-report": "the result of one round of a study",
+}
+
+
+def summary(item: Item) -> str:
+    """Return one sentence on what an item is and who it answers."""
+    return f"{item.item_id} is {item.state}: {_NAMES[item.kind]}, for {item.subject}."
+
+
+def content(item: Item) -> dict[str, Any]:
+    """Return the exact signed content, field by field, as the hub will read it."""
+    value: dict[str, Any] = json.loads(item.envelope.payload_bytes())
+    return value
+
+
+def document(item: Item) -> dict[str, Any]:
+    """Return everything about an item as plain JSON values."""
+    return {
+        "item": item.item_id,
+        "kind": item.kind,
+        "subject": item.subject,
+        "state": item.state,
+        "code": item.code,
+        "released_by": item.released_by,
+        "created": item.created,
+        "changed": item.changed,
+        "signed_bytes": len(item.envelope.payload_bytes()),
+        "content": content(item),
+        "attachment": _attachment(item),
+        "answer": json.loads(item.answer) if item.answer else None,
+    }
+
+
+def words(item: Item) -> str:
+    """Return an item for a person: the sentence, then every field that would leave, one a line."""
+    lines = [summary(item), "", "Exactly this would leave, signed by this site, and nothing else:", ""]
+    lines += [f"  {path} = {value}" for path, value in _leaves(content(item))]
+    attachment = _attachment(item)
+    if attachment is not None:
+        lines += ["", f"With it a file of {attachment['bytes']:,} bytes: the model update ({attachment['file']})."]
+    return "\n".join(lines)
+
+
+def _attachment(item: Item) -> dict[str, Any] | None:
+    if item.attachment is None:
+        return None
+    size = item.attachment.stat().st_size if item.attachment.exists() else None
+    return {"file": str(item.attachment), "bytes": size}
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield every field with its dotted path; a row of numbers stays one field."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _leaves(inner, f"{path}.{name}" if path else name)
+    elif isinstance(value, list) and any(isinstance(entry, dict | list) for entry in value):
+        for place, inner in enumerate(value):
+            yield from _leaves(inner, f"{path}[{place}]")
+    else:
+        yield path, json.dumps(value, ensure_ascii=False)

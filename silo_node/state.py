@@ -1,0 +1,158 @@
+"""Where a node keeps what it holds: one folder, one concept a file, private things readable by their owner alone.
+
+::
+
+    silo.toml  policy.toml                     written by people
+    identity/  key.pem  token  enrolment.json  who the site is (0700, files 0600)
+    private/   site.key  raw/<case>/           keyed-hash key and de-identified raw cases (0700)
+    catalogue.sqlite  journal.sqlite           cases and cohorts; tasks and the outbox
+    cohorts/<id>/  benchmarks/  bundles/       frozen cohorts; definitions and models fetched from the hub
+    scores/                                    per-case scores, which never leave
+    quarantine/  outbox/  scratch/             files refused at intake; updates waiting to leave; work in progress
+    logs/egress.jsonl                          every byte that left, as a hash chain
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from platformdirs import user_data_path
+
+ENVIRONMENT = "SILO_HOME"
+
+
+@dataclass(frozen=True)
+class Home:
+    """A node's state folder. Every path the node writes to is a property here."""
+
+    path: Path
+
+    @property
+    def config_file(self) -> Path:
+        return self.path / "silo.toml"
+
+    @property
+    def policy_file(self) -> Path:
+        return self.path / "policy.toml"
+
+    @property
+    def identity(self) -> Path:
+        return self.path / "identity"
+
+    @property
+    def key_file(self) -> Path:
+        return self.identity / "key.pem"
+
+    @property
+    def token_file(self) -> Path:
+        return self.identity / "token"
+
+    @property
+    def enrolment_file(self) -> Path:
+        return self.identity / "enrolment.json"
+
+    @property
+    def private(self) -> Path:
+        return self.path / "private"
+
+    @property
+    def site_key_file(self) -> Path:
+        return self.private / "site.key"
+
+    @property
+    def raw(self) -> Path:
+        return self.private / "raw"
+
+    @property
+    def catalogue(self) -> Path:
+        return self.path / "catalogue.sqlite"
+
+    @property
+    def journal(self) -> Path:
+        return self.path / "journal.sqlite"
+
+    @property
+    def cohorts(self) -> Path:
+        return self.path / "cohorts"
+
+    @property
+    def benchmarks(self) -> Path:
+        """Benchmark definitions by digest: ``<hex>.json``."""
+        return self.path / "benchmarks"
+
+    @property
+    def bundles(self) -> Path:
+        """Models by digest: ``<hex>.zip``."""
+        return self.path / "bundles"
+
+    @property
+    def scores(self) -> Path:
+        return self.path / "scores"
+
+    @property
+    def quarantine(self) -> Path:
+        return self.path / "quarantine"
+
+    @property
+    def outbox(self) -> Path:
+        return self.path / "outbox"
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
+    def egress_log(self) -> Path:
+        return self.logs / "egress.jsonl"
+
+    @property
+    def scratch(self) -> Path:
+        return self.path / "scratch"
+
+    def cohort(self, cohort_id: str) -> Path:
+        """Return one cohort's folder."""
+        return self.cohorts / cohort_id
+
+    def create(self) -> "Home":
+        """Make the folders that are missing, each readable by its owner alone; return this home."""
+        for folder in (
+            self.path,
+            self.identity,
+            self.private,
+            self.raw,
+            self.cohorts,
+            self.benchmarks,
+            self.bundles,
+            self.scores,
+            self.quarantine,
+            self.outbox,
+            self.logs,
+            self.scratch,
+        ):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return self
+
+
+def default_home() -> Home:
+    """Return the folder named by ``SILO_HOME``, else the platform's own place for a user's data."""
+    chosen = os.environ.get(ENVIRONMENT)
+    return Home(Path(chosen).expanduser() if chosen else user_data_path("silo-node"))
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a file only its owner may read (0600), so that a reader sees the old content or all of the new.
+
+    The content is on disk before the name is: a power cut leaves one of the two, never half a key.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
