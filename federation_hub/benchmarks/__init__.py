@@ -1,0 +1,1 @@
+"""Published benchmark versions: immutable, and named by the digest of their definition."""

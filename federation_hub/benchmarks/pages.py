@@ -1,0 +1,132 @@
+"""The front page: every benchmark with the models that lead it, and what is new."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from flask import Blueprint
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from federation_hub.associations.tables import Association
+from federation_hub.benchmarks.tables import Benchmark
+from federation_hub.leaderboards.board import Board, Entry
+from federation_hub.leaderboards.reading import read_board
+from federation_hub.leaderboards.service import latest
+from federation_hub.leaderboards.view import Row, board_axis, draw
+from federation_hub.models.tables import Model
+from federation_hub.services import services
+from federation_hub.stored import read_stored
+from federation_hub.studies.tables import Study
+from federation_hub.web.rendering import link, page
+from federation_hub.web.words import plural
+from silo_node.wire.benchmarks import BenchmarkDefinition
+
+blueprint = Blueprint("benchmark_pages", __name__)
+SHOWN_A_BENCHMARK = 4
+NEWS_SHOWN = 8
+PROVENANCES = {"synthetic": "synthetic data", "simulated-sites": "simulated hospitals", "clinical": "clinical data"}
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkCard:
+    """A benchmark on the front page, with the top of its board."""
+
+    name: str
+    title: str
+    summary: str
+    eyebrow: str
+    facts: str
+    metric: str
+    caption: str
+    waiting: str
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """Something that happened: ``subject`` links to it, ``what`` goes on in words."""
+
+    at: datetime
+    subject: str
+    href: str
+    what: str
+
+
+@blueprint.get("/")
+def home() -> str:
+    """Show the newest version of every benchmark and the latest events."""
+    with services().database.reading() as session:
+        rows = session.scalars(select(Benchmark).order_by(Benchmark.name, Benchmark.version)).all()
+        newest = {row.name: row for row in rows if row.state != "retired"}
+        cards = [_card(session, row) for row in newest.values()]
+        news = sorted(_news(session, rows), key=lambda item: item.at, reverse=True)[:NEWS_SHOWN]
+    return page("home.html", benchmarks=cards, news=news)
+
+
+@blueprint.get("/benchmarks")
+def benchmarks() -> str:
+    """Show the same list under the address that stands above every benchmark's."""
+    return home()
+
+
+def _card(session: Session, benchmark: Benchmark) -> BenchmarkCard:
+    definition = read_stored(BenchmarkDefinition, benchmark.definition)
+    snapshot = latest(session, benchmark.name, benchmark.version)
+    board = read_board(snapshot.body) if snapshot is not None else None
+    ranked = board is not None and board.ranked
+    return BenchmarkCard(
+        name=definition.name,
+        title=definition.title,
+        summary=definition.summary,
+        eyebrow=f"{definition.task} · {definition.modality} · {PROVENANCES[definition.provenance]}",
+        facts=_facts(board, definition),
+        metric=definition.primary.name,
+        caption=_caption(board) if board is not None and ranked else "",
+        waiting=_waiting(board, definition),
+        rows=tuple(_rows(board)) if board is not None and ranked else (),
+    )
+
+
+def _facts(board: Board | None, definition: BenchmarkDefinition) -> str:
+    if board is None:
+        return definition.data_source
+    counts = (plural(len(board.entries), "model"), plural(board.site_count, "hospital"), plural(board.cases, "case"))
+    return " · ".join((*counts, definition.data_source))
+
+
+def _caption(board: Board) -> str:
+    leaders = sum(entry.group == 1 for entry in board.entries)
+    return "One model leads" if leaders == 1 else f"{leaders} models lead together: they cannot be told apart"
+
+
+def _waiting(board: Board | None, definition: BenchmarkDefinition) -> str:
+    reported = board.site_count if board is not None else 0
+    needed = definition.disclosure.minimum_sites
+    return f"Nothing is ranked yet: {plural(reported, 'hospital')} of at least {needed} reported."
+
+
+def _rows(board: Board) -> Iterable[Row]:
+    axis = board_axis(board)
+    top: Sequence[Entry] = board.entries[:SHOWN_A_BENCHMARK]
+    return (draw(board, entry, axis, sites=False) for entry in top)
+
+
+def _news(session: Session, benchmarks: Sequence[Benchmark]) -> Iterable[News]:
+    titles = {row.id: row for row in benchmarks}
+    for row in benchmarks:
+        yield News(row.created, row.definition["title"], link("benchmarks", row.name, row.version), "was published")
+    places = (
+        select(Model, Association)
+        .join(Association, Association.model_digest == Model.digest)
+        .where(Association.state == "approved", Association.decided.is_not(None), Model.state == "accepted")
+        .order_by(Association.decided.desc())
+        .limit(NEWS_SHOWN)
+    )
+    for model, place in session.execute(places):
+        title = titles[place.benchmark_id].definition["title"]
+        yield News(place.decided or place.created, model.card["name"], link("models", model.digest), f"joined {title}")
+    finished = select(Study).where(Study.state == "completed").order_by(Study.finished.desc()).limit(NEWS_SHOWN)
+    for study in session.scalars(finished):
+        what = f"was completed after {plural(study.plan['rounds'], 'round')}"
+        yield News(study.finished or study.created, study.plan["title"], link("studies", study.id), what)

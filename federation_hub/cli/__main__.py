@@ -1,0 +1,5 @@
+"""``python -m federation_hub.cli``."""
+
+from federation_hub.cli import main
+
+main()

@@ -1,0 +1,178 @@
+"""``Hub``: everything a researcher's program asks of a hub, as plain Python."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from federation_hub.client.connection import Connection
+from federation_hub.client.uploads import Progress, upload
+from silo_node.wire.benchmarks import BenchmarkDefinition
+from silo_node.wire.models import ModelCard, ModelSubmission
+from silo_node.wire.studies import StudyPlan
+
+if TYPE_CHECKING:
+    import pandas
+
+Record = dict[str, Any]
+"""An object of the hub as its OpenAPI document declares it."""
+
+ENDED = ("completed", "failed", "stopped")
+"""States a study never leaves."""
+
+
+class Hub:
+    """A connection to one hub, with a person's token or, for what is public, without.
+
+    Every method raises ``HubUnavailable`` where no hub answers and ``WireError`` with the hub's code where it refuses.
+    """
+
+    def __init__(self, url: str, token: str | None = None) -> None:
+        self.connection = Connection(url, token)
+
+    @property
+    def url(self) -> str:
+        """The hub's address, without a closing slash."""
+        return self.connection.url
+
+    def information(self) -> Record:
+        """Return the hub's name, version, wire versions and public key."""
+        return cast(Record, self.connection.get("/hub"))
+
+    def me(self) -> Record:
+        """Return who the token belongs to, with its roles."""
+        return cast(Record, self.connection.get("/me"))
+
+    def benchmarks(self) -> list[Record]:
+        """Return a line for every benchmark, of its newest version."""
+        return _items(self.connection.get("/benchmarks"), "benchmarks")
+
+    def benchmark(self, name: str, version: int | None = None) -> Record:
+        """Return one version of a benchmark, by default the newest: ``definition``, ``digest`` and ``state``."""
+        return cast(Record, self.connection.get(f"/benchmarks/{name}" + (f"/{version}" if version else "")))
+
+    def definition(self, name: str, version: int | None = None) -> BenchmarkDefinition:
+        """Return a benchmark's definition, checked against the declared message."""
+        return BenchmarkDefinition.model_validate_json(json.dumps(self.benchmark(name, version)["definition"]))
+
+    def publish_benchmark(self, definition: BenchmarkDefinition) -> Record:
+        """Publish a benchmark version, for ever as it is; needs the role of a benchmark owner."""
+        return cast(Record, self.connection.post("/benchmarks", definition))
+
+    def submit_model(
+        self,
+        bundle: Path,
+        card: ModelCard,
+        benchmark: str,
+        *,
+        version: int | None = None,
+        progress: Progress = lambda done, total: None,
+    ) -> Record:
+        """Upload a packed bundle, resuming where it broke off, submit it to a benchmark, and return its record.
+
+        ``progress`` is called with the bytes sent and the bytes there are.
+        """
+        chosen = version or int(self.benchmark(benchmark)["definition"]["version"])
+        reference = upload(self.connection, bundle, purpose="model", progress=progress)
+        submission = ModelSubmission(bundle=reference, card=card, benchmark=benchmark, benchmark_version=chosen)
+        return cast(Record, self.connection.post("/models", submission))
+
+    def models(self, benchmark: str | None = None) -> list[Record]:
+        """Return the models this person may see, of one benchmark or of all."""
+        return _items(self.connection.get("/models", benchmark=benchmark), "models")
+
+    def model(self, digest: str) -> Record:
+        """Return one model: its card, its state, its lineage where a study made it."""
+        return cast(Record, self.connection.get(f"/models/{digest}"))
+
+    def withdraw_model(self, digest: str) -> Record:
+        """Withdraw a model of one's own; its past results stay on record."""
+        return cast(Record, self.connection.post(f"/models/{digest}/withdraw"))
+
+    def evaluations(self, benchmark: str | None = None) -> list[Record]:
+        """Return the evaluations of a benchmark, or all."""
+        return _items(self.connection.get("/evaluations", benchmark=benchmark), "evaluations")
+
+    def associations(self) -> list[Record]:
+        """Return what was asked of this person, or by this person, and where it stands."""
+        return _items(self.connection.get("/associations"), "associations")
+
+    def decide(self, association_id: str, *, approve: bool, reason: str | None = None) -> Record:
+        """Say yes or no to what the other side asked."""
+        body = {"approve": approve, "reason": reason}
+        return cast(Record, self.connection.post(f"/associations/{association_id}/decision", body))
+
+    def silos(self) -> list[Record]:
+        """Return the silos of the federation."""
+        return _items(self.connection.get("/silos"), "silos")
+
+    def silo(self, silo_id: str) -> Record:
+        """Return one silo; its fingerprint is there for its own steward and the hub's admin."""
+        return cast(Record, self.connection.get(f"/silos/{silo_id}"))
+
+    def invite_silo(self, name: str, organisation: str) -> Record:
+        """Make a place for a hospital's node and return its one-time code; needs the role of a hub admin."""
+        return cast(Record, self.connection.post("/silos", {"name": name, "organisation": organisation}))
+
+    def approve_silo(self, silo_id: str, fingerprint: str) -> Record:
+        """Let a pending silo in. The fingerprint is the one the hospital read out, never one the hub told.
+
+        Raises ``fingerprint-mismatch`` where the key the hub holds has another one.
+        """
+        return cast(Record, self.connection.post(f"/silos/{silo_id}/approve", {"fingerprint": fingerprint}))
+
+    def create_study(self, plan: StudyPlan) -> Record:
+        """Create a study and ask its silos for their consent."""
+        return cast(Record, self.connection.post("/studies", plan))
+
+    def studies(self) -> list[Record]:
+        """Return the studies this person may see."""
+        return _items(self.connection.get("/studies"), "studies")
+
+    def study(self, study_id: str) -> Record:
+        """Return a study with its rounds and updates."""
+        return cast(Record, self.connection.get(f"/studies/{study_id}"))
+
+    def start_study(self, study_id: str) -> Record:
+        """Start a study whose silos have agreed."""
+        return cast(Record, self.connection.post(f"/studies/{study_id}/start"))
+
+    def pause_study(self, study_id: str) -> Record:
+        """Pause a running study after its present round."""
+        return cast(Record, self.connection.post(f"/studies/{study_id}/pause"))
+
+    def resume_study(self, study_id: str) -> Record:
+        """Let a paused study go on."""
+        return cast(Record, self.connection.post(f"/studies/{study_id}/resume"))
+
+    def stop_study(self, study_id: str) -> Record:
+        """Stop a study for good; its committed rounds stay on record."""
+        return cast(Record, self.connection.post(f"/studies/{study_id}/stop"))
+
+    def watch(self, study_id: str, *, every: float = 1.0) -> Iterator[Record]:
+        """Yield a study again and again, ``every`` seconds, until it has ended."""
+        while True:
+            study = self.study(study_id)
+            yield study
+            if study["state"] in ENDED:
+                return
+            time.sleep(every)
+
+    def leaderboard(self, name: str, *, version: int | None = None) -> Record:
+        """Return the newest leaderboard snapshot of a benchmark."""
+        return cast(Record, self.connection.get(f"/benchmarks/{name}/leaderboard", version=version))
+
+    def leaderboard_frame(self, name: str, *, version: int | None = None) -> pandas.DataFrame:
+        """Return the leaderboard as a pandas table, one row a model, best first. Needs pandas."""
+        import pandas
+
+        from federation_hub.client.tables import leaderboard_rows
+
+        return pandas.DataFrame(leaderboard_rows(self.leaderboard(name, version=version)))
+
+
+def _items(answer: Any, key: str) -> list[Record]:
+    return cast("list[Record]", answer[key])

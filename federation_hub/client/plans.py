@@ -1,0 +1,134 @@
+"""A study's plan as a researcher writes it, and the exact plan the hub and the silos agree to.
+
+The file names things as people do (``chest_phantom``, a silo's name); the plan names them by digest and id, so that
+nobody can change quietly what was agreed.
+"""
+
+import difflib
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from federation_hub.client.hub import Hub, Record
+from silo_node.wire.base import Digest, Name, Title
+from silo_node.wire.benchmarks import BenchmarkReference
+from silo_node.wire.errors import BadInput, ConfigError
+from silo_node.wire.models import ModelReference
+from silo_node.wire.studies import LocalTraining, StudyPlan
+
+
+class PlanFile(BaseModel):
+    """``plan.toml``: what a researcher decides about a study. Times are in seconds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
+
+    name: Name
+    title: Title
+    benchmark: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{1,39}(@[1-9][0-9]{0,3})?$")]
+    """A benchmark's name, or ``name@version`` for another version than the newest."""
+
+    model: Digest
+    """The accepted model to start from."""
+
+    silos: Annotated[tuple[str, ...], Field(min_length=1, max_length=1000)]
+    """Names or ids of the silos to ask."""
+
+    rounds: Annotated[int, Field(ge=1, le=10_000)] = 3
+    quorum: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Verified updates a round needs; by default one from every silo."""
+
+    deadline_seconds: Annotated[int, Field(ge=1, le=30 * 86_400)] = 3600
+    strategy: Literal["fedavg"] = "fedavg"
+    norm_bound: Annotated[float, Field(gt=0, le=1e12)] | None = None
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    local: LocalTraining = LocalTraining()
+
+
+def read_plan(path: Path) -> PlanFile:
+    """Read a plan file.
+
+    Raises ``BadInput`` where there is none, ``ConfigError`` with the key's name where a key is unknown or wrong.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput("file-missing", str(path)) from error
+    except ValueError as error:
+        raise ConfigError("plan-invalid", f"{path} is not readable TOML") from error
+    for key in sorted(set(table) - set(PlanFile.model_fields)):
+        near = difflib.get_close_matches(key, PlanFile.model_fields, n=1)
+        raise ConfigError("config-unknown-key", f"{key} in {path}" + (f"; did you mean {near[0]}?" if near else ""))
+    try:
+        return PlanFile.model_validate_json(json.dumps(table, default=str))
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        raise ConfigError("plan-invalid", f"{'.'.join(map(str, first['loc']))} in {path}: {first['msg']}") from error
+
+
+def resolve_plan(plan: PlanFile, hub: Hub) -> StudyPlan:
+    """Look up what a plan file names and return the exact plan.
+
+    Raises ``WireError`` where the hub knows no such benchmark or model, ``BadInput`` where it knows no such silo or the
+    plan does not hold together.
+    """
+    name, _, version = plan.benchmark.partition("@")
+    benchmark = hub.benchmark(name, int(version) if version else None)
+    model = hub.model(plan.model)
+    silos = _silo_ids(plan.silos, hub.silos())
+    try:
+        return StudyPlan(
+            name=plan.name,
+            title=plan.title,
+            benchmark=BenchmarkReference(
+                name=name, version=benchmark["definition"]["version"], digest=benchmark["digest"]
+            ),
+            model=ModelReference(digest=model["digest"], size=model["size"]),
+            silos=silos,
+            rounds=plan.rounds,
+            quorum=len(silos) if plan.quorum is None else plan.quorum,
+            deadline_seconds=plan.deadline_seconds,
+            strategy=plan.strategy,
+            local=plan.local,
+            norm_bound=plan.norm_bound,
+            seed=plan.seed,
+        )
+    except ValidationError as error:
+        raise BadInput("plan-invalid", str(error.errors(include_input=False)[0]["msg"])) from error
+
+
+def plan_text(*, name: str, benchmark: str, model: str, silos: list[str], rounds: int) -> str:
+    """Return a plan file with these values and everything else at its default, written out to be changed."""
+    local = LocalTraining()
+    quoted = ", ".join(json.dumps(silo, ensure_ascii=False) for silo in silos)
+    return f"""\
+name = {json.dumps(name)}
+title = {json.dumps(name.replace("_", " ").capitalize())}
+benchmark = {json.dumps(benchmark)}
+model = {json.dumps(model)}
+silos = [{quoted}]
+rounds = {rounds}
+# quorum = {len(silos)}             # verified updates a round needs; by default one from every silo
+deadline_seconds = 3600
+# norm_bound = 10.0      # the largest L2 norm an update may have
+seed = 0
+
+[local]
+epochs = {local.epochs}
+batch_size = {local.batch_size}
+optimiser = "{local.optimiser}"
+learning_rate = {local.learning_rate}
+augment = {str(local.augment).lower()}
+"""
+
+
+def _silo_ids(wanted: tuple[str, ...], known: list[Record]) -> tuple[str, ...]:
+    ids = {silo["silo_id"] for silo in known}
+    by_name = {silo["name"]: silo["silo_id"] for silo in known}
+    for silo in wanted:
+        if silo not in ids and silo not in by_name:
+            near = difflib.get_close_matches(silo, by_name, n=1)
+            raise BadInput("plan-invalid", f"no silo {silo!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+    return tuple(silo if silo in ids else by_name[silo] for silo in wanted)

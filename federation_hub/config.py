@@ -1,0 +1,105 @@
+"""The hub's settings: ``hub.toml`` in its home folder, every key declared, unknown keys refused."""
+
+import difflib
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+from platformdirs import user_data_path
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from silo_node.wire.errors import ConfigError
+
+HOME_VARIABLE = "FEDERATION_HUB_HOME"
+_MIB = 1024 * 1024
+
+
+class HubConfig(BaseModel):
+    """Everything an operator can set. Sizes are bytes, times seconds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    home: Path
+    """The folder of all state; not a key of ``hub.toml``."""
+
+    name: Annotated[str, Field(min_length=1, max_length=120)] = "MedSilo hub"
+    """Shown on every page, and to a hospital before it enrols."""
+
+    database_url: str | None = None
+    """SQLAlchemy URL; by default ``hub.sqlite`` in the home folder."""
+
+    threads: Annotated[int, Field(ge=1, le=64)] = 8
+    """Requests answered at the same time."""
+
+    lease_seconds: Annotated[float, Field(gt=0, le=86_400)] = 60
+    """How long a silo may be silent about a task before it is offered again."""
+
+    maximum_attempts: Annotated[int, Field(ge=1, le=100)] = 10
+    """How often one task may be claimed before it is given up."""
+
+    poll_idle_seconds: Annotated[float, Field(gt=0, le=600)] = 5
+    """How long a silo for which there is nothing to do is told to wait before it asks again."""
+
+    enrolment_code_seconds: Annotated[float, Field(gt=0, le=86_400)] = 900
+    """How long a hospital's one-time code is good for."""
+
+    maximum_bundle_bytes: Annotated[int, Field(ge=_MIB)] = 4096 * _MIB
+    """The largest model bundle anybody may submit."""
+
+    maximum_message_bytes: Annotated[int, Field(ge=64 * 1024)] = 32 * _MIB
+    """The largest JSON message the hub reads."""
+
+    chunk_bytes: Annotated[int, Field(ge=64 * 1024, le=64 * _MIB)] = 8 * _MIB
+    """How much of an upload the hub asks for in one request."""
+
+    development: bool = False
+    """Shown to every silo and reader: this hub is not for real use."""
+
+    @property
+    def database(self) -> str:
+        return self.database_url or f"sqlite:///{self.home / 'hub.sqlite'}"
+
+    @property
+    def engine_path(self) -> Path:
+        return self.home / "engine.sqlite"
+
+    @property
+    def blobs_path(self) -> Path:
+        return self.home / "blobs"
+
+    @property
+    def key_path(self) -> Path:
+        return self.home / "key.pem"
+
+    @property
+    def admin_token_path(self) -> Path:
+        return self.home / "admin-token"
+
+
+def default_home() -> Path:
+    """Return the home folder where none is given: ``$FEDERATION_HUB_HOME`` or the user's data folder."""
+    return Path(os.environ.get(HOME_VARIABLE) or user_data_path("federation-hub"))
+
+
+def load_config(home: Path) -> HubConfig:
+    """Read ``hub.toml`` in a home folder, or the defaults; raises :class:`ConfigError` and names the key."""
+    path = home / "hub.toml"
+    try:
+        values = tomllib.loads(path.read_text("utf-8")) if path.exists() else {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError("config-invalid", f"{path} is not TOML") from error
+    _refuse_unknown(values, path)
+    try:
+        return HubConfig(home=home.resolve(), **values)
+    except ValidationError as error:
+        key = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise ConfigError("config-invalid", f"{key} in {path}") from error
+
+
+def _refuse_unknown(values: dict[str, Any], path: Path) -> None:
+    known = sorted(set(HubConfig.model_fields) - {"home"})
+    for key in values:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1)
+            raise ConfigError("config-unknown-key", f"{key} in {path}" + (f"; did you mean {near[0]}?" if near else ""))

@@ -1,0 +1,1 @@
+"""Evaluations, the tasks that carry all work to the silos, and the estimate blocks that come back."""

@@ -1,0 +1,188 @@
+"""Routes of tasks (for silos) and of evaluations (for people)."""
+
+from datetime import datetime, timedelta
+
+from flask import Blueprint
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from federation_hub.accounts.actors import Actor
+from federation_hub.api import PERSON, SILO, current_actor, route
+from federation_hub.associations.tables import Association
+from federation_hub.benchmarks.service import find
+from federation_hub.benchmarks.tables import Benchmark
+from federation_hub.db import now
+from federation_hub.evaluations import leases
+from federation_hub.evaluations.messages import EvaluationList, EvaluationView
+from federation_hub.evaluations.results import receive_result
+from federation_hub.evaluations.rules import Activity, wait_seconds
+from federation_hub.evaluations.service import plan_evaluations
+from federation_hub.evaluations.tables import Evaluation, Task
+from federation_hub.evaluations.tasks import own_task
+from federation_hub.models.messages import OfBenchmark
+from federation_hub.models.tables import Model
+from federation_hub.services import Services, services
+from federation_hub.silos.tables import Silo
+from federation_hub.studies.reports import examine_ahead
+from federation_hub.studies.service import consents_for
+from federation_hub.studies.tables import Study
+from silo_node.wire.envelope import Envelope
+from silo_node.wire.errors import MedSiloError
+from silo_node.wire.tasks import ClaimAnswer, ClaimRequest, Decline, Heartbeat, HeartbeatAnswer, ResultAnswer
+
+blueprint = Blueprint("evaluations", __name__)
+_SEEN_EVERY = timedelta(seconds=30)
+
+
+@route(blueprint, "POST", "/tasks/claim", body=ClaimRequest, returns=ClaimAnswer, roles=SILO)
+def claim(body: ClaimRequest) -> ClaimAnswer:
+    """Hand out the next task under a lease, and say how soon to ask again."""
+    hub, actor, at = services(), current_actor(), now()
+    with hub.database.reading() as session:
+        # Looking first keeps the polls of idle silos away from the one write lock.
+        work = leases.has_work(session, actor.id, body.kinds, at)
+        seen = session.scalar(select(Silo.last_seen).where(Silo.id == actor.id))
+        activity = _activity(session, actor.id)
+        consents = consents_for(session, actor.id, hub_public_key=hub.public_key)
+    envelope = None
+    if work or seen is None or at - seen > _SEEN_EVERY:
+        with hub.database.session() as session:
+            session.get_one(Silo, actor.id).last_seen = at
+            envelope = leases.claim(session, hub, kinds=body.kinds, actor=actor)
+    return ClaimAnswer(
+        task=envelope,
+        lease_seconds=hub.config.lease_seconds,
+        wait_seconds=wait_seconds(activity, at, hub.config.poll_idle_seconds),
+        consents=consents,
+    )
+
+
+@route(blueprint, "POST", "/tasks/<task_id>/heartbeat", body=Heartbeat, returns=HeartbeatAnswer, roles=SILO)
+def heartbeat(task_id: str, body: Heartbeat) -> HeartbeatAnswer:
+    """Keep a lease alive."""
+    hub = services()
+    with hub.database.session() as session:
+        return leases.heartbeat(session, hub, task_id, body, current_actor())
+
+
+@route(blueprint, "POST", "/tasks/<task_id>/decline", body=Decline, roles=SILO)
+def decline(task_id: str, body: Decline) -> None:
+    """Say no to a task, for a coded reason."""
+    hub = services()
+    with hub.database.session() as session:
+        study_id = leases.decline(session, task_id, body, current_actor()).study_id
+    _wake(hub, study_id)
+
+
+@route(blueprint, "POST", "/tasks/<task_id>/result", body=Envelope, returns=ResultAnswer, roles=SILO)
+def result(task_id: str, body: Envelope) -> ResultAnswer:
+    """Take a task's signed answer: an estimate block or a round report."""
+    hub, actor = services(), current_actor()
+    with hub.database.reading() as session:
+        study_id = own_task(session, task_id, actor).study_id
+    # An update of a gigabyte takes most of a second to read, and the database has one writer.
+    finding = examine_ahead(hub, task_id, body) if study_id is not None else None
+    with hub.database.session() as session:
+        answer = receive_result(session, hub, task_id=task_id, envelope=body, actor=actor, finding=finding)
+    _wake(hub, study_id)
+    return answer
+
+
+@route(blueprint, "GET", "/evaluations", query=OfBenchmark, returns=EvaluationList, roles=PERSON)
+def evaluations(query: OfBenchmark) -> EvaluationList:
+    """List the evaluations a person may see."""
+    actor = current_actor()
+    with services().database.reading() as session:
+        rows = session.execute(select(Evaluation, Benchmark).join(Benchmark).order_by(Evaluation.created.desc()))
+        seen = [
+            _view(session, evaluation, benchmark, actor)
+            for evaluation, benchmark in rows
+            if query.benchmark in (None, benchmark.name) and _may_see(session, evaluation, benchmark, actor)
+        ]
+    return EvaluationList(evaluations=tuple(seen))
+
+
+@route(blueprint, "GET", "/evaluations/<evaluation_id>", returns=EvaluationView, roles=PERSON)
+def evaluation(evaluation_id: str) -> EvaluationView:
+    """Return one evaluation."""
+    actor = current_actor()
+    with services().database.reading() as session:
+        row = session.get(Evaluation, evaluation_id)
+        if row is None:
+            raise MedSiloError("not-found")
+        benchmark = session.get_one(Benchmark, row.benchmark_id)
+        if not _may_see(session, row, benchmark, actor):
+            raise MedSiloError("not-found")
+        return _view(session, row, benchmark, actor)
+
+
+@route(
+    blueprint,
+    "POST",
+    "/benchmarks/<name>/<int:version>/evaluations",
+    returns=EvaluationList,
+    roles={"benchmark-owner", "hub-admin"},
+)
+def evaluate_again(name: str, version: int) -> EvaluationList:
+    """Offer every approved cohort an evaluation again, also those that declined; a visible further attempt."""
+    actor = current_actor()
+    with services().database.session() as session:
+        benchmark = find(session, name, version)
+        if not _owns(benchmark, actor):
+            raise MedSiloError("not-permitted")
+        made = plan_evaluations(session, benchmark, again=True)
+        rows = [session.get_one(Evaluation, evaluation_id) for evaluation_id in made]
+        return EvaluationList(evaluations=tuple(_view(session, row, benchmark, actor) for row in rows))
+
+
+def _activity(session: Session, silo_id: str) -> Activity:
+    mine = select(func.max(Task.touched)).where(Task.silo_id == silo_id)
+    last: datetime | None = session.scalar(mine)
+    silos = session.scalar(select(func.count()).select_from(Silo).where(Silo.state == "active"))
+    return Activity(in_study=_in_running_study(session, silo_id), last_change=last, silos=silos or 0)
+
+
+def _in_running_study(session: Session, silo_id: str) -> bool:
+    found = (
+        select(Study.id)
+        .join(Association, Association.study_id == Study.id)
+        .where(Study.state == "running", Association.silo_id == silo_id, Association.state == "approved")
+    )
+    return session.scalar(found.limit(1)) is not None
+
+
+def _wake(hub: Services, study_id: str | None) -> None:
+    if study_id is not None and hub.engine is not None:
+        hub.engine.notify(study_id)
+
+
+def _owns(benchmark: Benchmark, actor: Actor) -> bool:
+    owner = "benchmark-owner" in actor.roles and benchmark.owner_organisation_id == actor.organisation_id
+    return owner or "hub-admin" in actor.roles
+
+
+def _may_see(session: Session, row: Evaluation, benchmark: Benchmark, actor: Actor) -> bool:
+    if _owns(benchmark, actor):
+        return True
+    owners = session.scalars(select(Model.owner_organisation_id).where(Model.digest.in_(row.models)))
+    return actor.organisation_id in set(owners)
+
+
+def _view(session: Session, row: Evaluation, benchmark: Benchmark, actor: Actor) -> EvaluationView:
+    task = session.scalar(select(Task).where(Task.evaluation_id == row.id))
+    return EvaluationView(
+        evaluation_id=row.id,
+        benchmark=benchmark.name,
+        benchmark_version=benchmark.version,
+        silo_id=row.silo_id if _owns(benchmark, actor) else None,
+        models=tuple(row.models),
+        attempt=row.attempt,
+        state=row.state,
+        task_state=task.state if task else None,
+        code=row.code,
+        held=task.held if task else False,
+        progress_done=task.progress_done if task else 0,
+        progress_total=task.progress_total if task else 0,
+        created=row.created,
+        finished=row.finished,
+    )

@@ -1,0 +1,147 @@
+"""Which evaluations there should be, and the tasks that carry them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from federation_hub.accounts.actors import SYSTEM, Actor
+from federation_hub.accounts.audit import record
+from federation_hub.associations.tables import Association
+from federation_hub.benchmarks.service import reference_to
+from federation_hub.benchmarks.tables import Benchmark
+from federation_hub.db import now
+from federation_hub.evaluations.rules import EVALUATION
+from federation_hub.evaluations.tables import Evaluation, Task
+from federation_hub.evaluations.tasks import cancel, offer
+from federation_hub.models.tables import Model
+from federation_hub.silos.tables import Cohort
+from silo_node.wire.models import ModelReference
+from silo_node.wire.tasks import EvaluationTask
+
+MODELS_A_BLOCK = 50
+"""The wire's limit; beyond it the newest models are evaluated together with the baselines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A model that has its place on a benchmark. A larger ``age`` was approved later."""
+
+    digest: str
+    size: int
+    baseline: bool
+    age: int
+
+
+def models_to_evaluate(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    """Return the models of one evaluation in the order of its vectors: by digest, so that the order tells nothing."""
+    kept = sorted(candidates, key=lambda entry: (not entry.baseline, -entry.age))[:MODELS_A_BLOCK]
+    return tuple(sorted(kept, key=lambda entry: entry.digest))
+
+
+def plan_evaluations(session: Session, benchmark: Benchmark, *, again: bool = False) -> list[str]:
+    """Bring evaluations in line with the approved models and cohorts of a benchmark; return the new ones' ids.
+
+    Each approved cohort gets one evaluation of all approved models together, since only scores on the same cases have
+    a covariance. An offered but unclaimed one for other models is replaced; one that a silo is working on is left, and
+    its end brings the plan up to date. Without ``again``, the same models are not sent to a cohort twice.
+    """
+    session.flush()
+    models = models_to_evaluate(_approved_models(session, benchmark))
+    approved = _approved_cohorts(session, benchmark)
+    for evaluation in _open(session, benchmark):
+        fits = evaluation.cohort_id in approved and evaluation.models == [model.digest for model in models]
+        if not fits and not _in_progress(session, evaluation):
+            close(session, evaluation, "cancel", SYSTEM)
+    session.flush()
+    busy = {evaluation.cohort_id for evaluation in _open(session, benchmark)}
+    free = [cohort for cohort_id, cohort in approved.items() if cohort_id not in busy]
+    return [_create(session, benchmark, cohort, models) for cohort in free if _wanted(session, cohort, models, again)]
+
+
+def close(session: Session, evaluation: Evaluation, event: str, actor: Actor, code: str | None = None) -> None:
+    """End an open evaluation; a task that is still offered or leased is cancelled with it."""
+    before, evaluation.state = evaluation.state, EVALUATION.after(evaluation.state, event)
+    evaluation.code, evaluation.finished = code, now()
+    record(session, actor, f"evaluation.{event}", evaluation.id, before, evaluation.state, code)
+    for task_id in session.scalars(select(Task.id).where(Task.evaluation_id == evaluation.id)).all():
+        cancel(session, task_id, actor=actor, code=code)
+
+
+def _approved_models(session: Session, benchmark: Benchmark) -> list[Candidate]:
+    rows = session.execute(
+        select(Model, Association.decided)
+        .join(Association, Association.model_digest == Model.digest)
+        .where(Association.benchmark_id == benchmark.id, Association.state == "approved", Model.state == "accepted")
+        .order_by(Association.decided, Model.digest)
+    )
+    return [
+        Candidate(model.digest, model.size, bool(model.card.get("baseline")), age)
+        for age, (model, _) in enumerate(rows.all())
+    ]
+
+
+def _approved_cohorts(session: Session, benchmark: Benchmark) -> dict[str, Cohort]:
+    rows = session.scalars(
+        select(Cohort)
+        .join(Association, Association.cohort_id == Cohort.id)
+        .where(Association.benchmark_id == benchmark.id, Association.state == "approved", Cohort.state == "registered")
+        .order_by(Cohort.id)
+    )
+    return {cohort.id: cohort for cohort in rows}
+
+
+def _open(session: Session, benchmark: Benchmark) -> list[Evaluation]:
+    rows = select(Evaluation).where(Evaluation.benchmark_id == benchmark.id, Evaluation.state == "open")
+    return list(session.scalars(rows))
+
+
+def _in_progress(session: Session, evaluation: Evaluation) -> bool:
+    states = session.scalars(select(Task.state).where(Task.evaluation_id == evaluation.id))
+    return any(state in ("claimed", "running", "reported") for state in states)
+
+
+def _wanted(session: Session, cohort: Cohort, models: tuple[Candidate, ...], again: bool) -> bool:
+    if not models or cohort.test_cases == 0:
+        return False
+    last = session.scalar(
+        select(Evaluation)
+        .where(Evaluation.cohort_id == cohort.id, Evaluation.state != "cancelled")
+        .order_by(Evaluation.created.desc())
+    )
+    return again or last is None or last.models != [model.digest for model in models]
+
+
+def _create(session: Session, benchmark: Benchmark, cohort: Cohort, models: tuple[Candidate, ...]) -> str:
+    digests = [model.digest for model in models]
+    evaluation = Evaluation(
+        benchmark_id=benchmark.id,
+        cohort_id=cohort.id,
+        silo_id=cohort.silo_id,
+        models=digests,
+        attempt=_earlier_attempts(session, cohort, digests) + 1,
+        state="open",
+    )
+    session.add(evaluation)
+    session.flush()
+    record(session, SYSTEM, "evaluation.open", evaluation.id, None, "open")
+    task = EvaluationTask(
+        evaluation_id=evaluation.id,
+        benchmark=reference_to(benchmark),
+        cohort=cohort.fingerprint,
+        models=tuple(ModelReference(digest=model.digest, size=model.size) for model in models),
+        attempt=evaluation.attempt,
+    )
+    offer(session, silo_id=cohort.silo_id, body=task)
+    return evaluation.id
+
+
+def _earlier_attempts(session: Session, cohort: Cohort, digests: list[str]) -> int:
+    rows = select(Evaluation.models).where(Evaluation.cohort_id == cohort.id, Evaluation.state != "cancelled")
+    return sum(models == digests for models in session.scalars(rows))
+
+
+def open_evaluations(session: Session) -> int:
+    """Return how many evaluations are open."""
+    return session.scalar(select(func.count()).select_from(Evaluation).where(Evaluation.state == "open")) or 0

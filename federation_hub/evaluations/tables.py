@@ -1,0 +1,99 @@
+"""Tasks, evaluations, and the estimate blocks that answer them."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from federation_hub.db import Base, new_id, now
+
+
+class Task(Base):
+    """A unit of work for one silo. ``state``: see ``rules.TASK``.
+
+    ``attempt`` counts leases. ``study_id`` has no foreign key because studies are a domain above this one.
+    """
+
+    __tablename__ = "task"
+    __table_args__ = (Index(None, "silo_id", "state"), Index(None, "state", "lease_until"))
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True, default=lambda: new_id("task"))
+    silo_id: Mapped[str] = mapped_column(ForeignKey("silo.id"))
+    kind: Mapped[str] = mapped_column(String(16))
+    state: Mapped[str] = mapped_column(String(16), default="offered")
+    evaluation_id: Mapped[str | None] = mapped_column(ForeignKey("evaluation.id"), index=True)
+    study_id: Mapped[str | None] = mapped_column(String(40), index=True)
+    round: Mapped[int | None]
+    body: Mapped[dict[str, Any]]
+    """An ``EvaluationTask`` or ``RoundTask`` as JSON."""
+
+    available_from: Mapped[datetime] = mapped_column(default=now)
+    lease_until: Mapped[datetime | None]
+    attempt: Mapped[int] = mapped_column(default=0)
+    held: Mapped[bool] = mapped_column(default=False)
+    """The result is computed and waits for a person's release at the silo."""
+
+    progress_done: Mapped[int] = mapped_column(default=0)
+    progress_total: Mapped[int] = mapped_column(default=0)
+    code: Mapped[str | None] = mapped_column(String(60))
+    """Why it was declined, refused or cancelled."""
+
+    result_digest: Mapped[str | None] = mapped_column(String(80))
+    """Digest of the answering envelope's payload, so that the same answer sent twice gets the same reply."""
+
+    result_state: Mapped[str | None] = mapped_column(String(16))
+    """The reply given: accepted, refused or late."""
+
+    created: Mapped[datetime] = mapped_column(default=now)
+    touched: Mapped[datetime] = mapped_column(default=now)
+    """The last transition (not the last heartbeat)."""
+
+
+class Evaluation(Base):
+    """One benchmark version, one cohort, one set of models. ``state``: open, answered, declined, refused, cancelled."""
+
+    __tablename__ = "evaluation"
+    __table_args__ = (Index(None, "benchmark_id", "cohort_id"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True, default=lambda: new_id("eval"))
+    benchmark_id: Mapped[str] = mapped_column(ForeignKey("benchmark.id"))
+    cohort_id: Mapped[str] = mapped_column(ForeignKey("cohort.id"), index=True)
+    silo_id: Mapped[str] = mapped_column(ForeignKey("silo.id"), index=True)
+    models: Mapped[list[str]]
+    """Bundle digests in the order of the block's vectors (sorted)."""
+
+    attempt: Mapped[int]
+    """1 for the first evaluation of this very set of models on this cohort, then 2, ..."""
+
+    state: Mapped[str] = mapped_column(String(16), default="open")
+    code: Mapped[str | None] = mapped_column(String(60))
+    created: Mapped[datetime] = mapped_column(default=now)
+    finished: Mapped[datetime | None]
+
+
+class EstimateBlockRow(Base):
+    """An accepted estimate block. ``state``: accepted, superseded, disputed, withdrawn.
+
+    At most one block a cohort is ``accepted``: a later one replaces every cell of the earlier.
+    """
+
+    __tablename__ = "estimate_block"
+    __table_args__ = (Index(None, "benchmark_id", "state"),)
+
+    digest: Mapped[str] = mapped_column(String(80), primary_key=True)
+    """BLAKE3 of the signed payload's exact bytes."""
+
+    evaluation_id: Mapped[str] = mapped_column(ForeignKey("evaluation.id"), unique=True)
+    task_id: Mapped[str] = mapped_column(ForeignKey("task.id"))
+    benchmark_id: Mapped[str] = mapped_column(ForeignKey("benchmark.id"))
+    cohort_id: Mapped[str] = mapped_column(ForeignKey("cohort.id"), index=True)
+    silo_id: Mapped[str] = mapped_column(ForeignKey("silo.id"), index=True)
+    state: Mapped[str] = mapped_column(String(16), default="accepted")
+    block: Mapped[dict[str, Any]]
+    """An ``EstimateBlock`` as JSON."""
+
+    envelope: Mapped[dict[str, Any]]
+    """The silo's signed ``Envelope`` as JSON: the proof, kept verbatim."""
+
+    received: Mapped[datetime] = mapped_column(default=now)

@@ -1,0 +1,132 @@
+"""Leaderboards: computed anew whenever their inputs change, kept for ever, superseded and never overwritten."""
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from federation_hub.accounts.actors import SYSTEM, Actor
+from federation_hub.accounts.audit import record
+from federation_hub.accounts.tables import Organisation
+from federation_hub.associations.tables import Association
+from federation_hub.benchmarks.service import find
+from federation_hub.benchmarks.tables import Benchmark
+from federation_hub.evaluations.tables import EstimateBlockRow
+from federation_hub.leaderboards.publication import sites_of_benchmark
+from federation_hub.leaderboards.snapshots import AcceptedBlock, BoardInputs, ListedModel, snapshot_bytes
+from federation_hub.leaderboards.tables import Snapshot
+from federation_hub.models.tables import Model
+from federation_hub.services import Services
+from federation_hub.silos.service import silo_of_id
+from silo_node.wire.cohorts import Publication
+from silo_node.wire.digests import digest_bytes
+from silo_node.wire.errors import MedSiloError
+
+
+def refresh(session: Session, services: Services, name: str, version: int) -> str | None:
+    """Bring a board in line with its inputs and return the digest of the snapshot that stands.
+
+    Nothing is written where the inputs are those of the standing snapshot, nor before the first block. Inputs that
+    were there before (a block withdrawn again) make the earlier snapshot stand anew.
+    """
+    benchmark = find(session, name, version)
+    inputs = gather(session, benchmark)
+    standing = _standing(session, benchmark)
+    if not inputs.blocks and standing is None:
+        return None
+    body = snapshot_bytes(inputs)
+    digest = digest_bytes(body)
+    if standing is not None and standing.digest == digest:
+        return digest
+    _stand(session, benchmark, digest, body, standing)
+    return digest
+
+
+def latest(session: Session, name: str, version: int | None = None) -> Snapshot | None:
+    """Return the standing snapshot of a benchmark version, by default the newest; None before the first result.
+
+    Raises ``benchmark-unknown``.
+    """
+    return _standing(session, find(session, name, version))
+
+
+def snapshot_of(session: Session, digest: str) -> Snapshot:
+    """Return a snapshot by its digest, standing or superseded; raises ``not-found``."""
+    snapshot = session.get(Snapshot, digest)
+    if snapshot is None:
+        raise MedSiloError("not-found")
+    return snapshot
+
+
+def publish_site(session: Session, services: Services, silo_id: str, wish: Publication, actor: Actor) -> None:
+    """Let a hospital be named, go by its pseudonym, or keep its own results to itself; its boards follow at once.
+
+    Only the hospital's own organisation may wish; raises ``not-found`` for anybody else. Earlier snapshots stay.
+    """
+    silo = silo_of_id(session, silo_id)
+    if actor.organisation_id != silo.organisation_id:
+        raise MedSiloError("not-found")
+    before, silo.publication = silo.publication, wish
+    record(session, actor, "silo.publish", silo.id, before, wish)
+    session.flush()
+    concerned = select(Benchmark).join(EstimateBlockRow).where(EstimateBlockRow.silo_id == silo_id)
+    for benchmark in session.scalars(concerned).unique():
+        refresh(session, services, benchmark.name, benchmark.version)
+
+
+def gather(session: Session, benchmark: Benchmark) -> BoardInputs:
+    """Return everything the board of a benchmark version depends on."""
+    return BoardInputs(
+        definition=benchmark.definition,
+        benchmark_digest=benchmark.digest,
+        blocks=_blocks(session, benchmark),
+        models=_models(session, benchmark),
+        sites=sites_of_benchmark(session, benchmark.name),
+    )
+
+
+def _standing(session: Session, benchmark: Benchmark) -> Snapshot | None:
+    return session.scalar(
+        select(Snapshot).where(Snapshot.benchmark_id == benchmark.id, Snapshot.superseded_by.is_(None))
+    )
+
+
+def _stand(session: Session, benchmark: Benchmark, digest: str, body: bytes, standing: Snapshot | None) -> None:
+    earlier = session.get(Snapshot, digest)
+    if standing is not None:
+        standing.superseded_by = digest
+    if earlier is not None:
+        earlier.superseded_by = None
+    else:
+        session.add(Snapshot(digest=digest, benchmark_id=benchmark.id, body=body))
+    session.flush()
+    record(session, SYSTEM, "leaderboard.stand", digest, None, "standing")
+
+
+def _blocks(session: Session, benchmark: Benchmark) -> tuple[AcceptedBlock, ...]:
+    """Return the newest accepted block of each silo: a silo that froze a new cohort is one hospital all the same."""
+    rows = session.scalars(
+        select(EstimateBlockRow)
+        .where(EstimateBlockRow.benchmark_id == benchmark.id, EstimateBlockRow.state == "accepted")
+        .order_by(EstimateBlockRow.received, EstimateBlockRow.digest)
+    )
+    newest = {row.silo_id: AcceptedBlock(row.digest, row.silo_id, row.block) for row in rows}
+    return tuple(sorted(newest.values(), key=lambda block: block.digest))
+
+
+def _models(session: Session, benchmark: Benchmark) -> tuple[ListedModel, ...]:
+    rows = session.execute(
+        select(Model, Organisation.name)
+        .join(Association, Association.model_digest == Model.digest)
+        .join(Organisation, Organisation.id == Model.owner_organisation_id)
+        .where(Association.benchmark_id == benchmark.id, Association.state == "approved", Model.state == "accepted")
+        .order_by(Model.digest)
+    )
+    return tuple(
+        ListedModel(
+            digest=model.digest,
+            name=model.card["name"],
+            baseline=bool(model.card.get("baseline")),
+            organisation=organisation,
+            study=(model.lineage or {}).get("study"),
+        )
+        for model, organisation in rows
+    )

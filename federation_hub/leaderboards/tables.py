@@ -1,0 +1,24 @@
+"""Snapshots of leaderboards."""
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, Index, LargeBinary, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from federation_hub.db import Base, now
+
+
+class Snapshot(Base):
+    """One immutable leaderboard, named by the digest of its bytes: the same inputs always give the same row."""
+
+    __tablename__ = "leaderboard_snapshot"
+    __table_args__ = (Index(None, "benchmark_id", "superseded_by"),)
+
+    digest: Mapped[str] = mapped_column(String(80), primary_key=True)
+    benchmark_id: Mapped[str] = mapped_column(ForeignKey("benchmark.id"))
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    """RFC 8785 canonical JSON, in the exact bytes that ``digest`` names."""
+
+    created: Mapped[datetime] = mapped_column(default=now)
+    superseded_by: Mapped[str | None] = mapped_column(String(80))
+    """Digest of the snapshot that took its place; None for the one that stands."""

@@ -1,0 +1,121 @@
+"""Routes of models."""
+
+from flask import Blueprint
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from federation_hub.accounts.actors import Actor
+from federation_hub.accounts.tables import Organisation
+from federation_hub.api import PERSON, current_actor, route
+from federation_hub.associations.tables import Association
+from federation_hub.benchmarks import service as benchmarks
+from federation_hub.benchmarks.tables import Benchmark
+from federation_hub.evaluations.boards import refresh_boards
+from federation_hub.models import service
+from federation_hub.models.inspection import judge_bundle
+from federation_hub.models.messages import ModelList, ModelPlace, ModelRecord, OfBenchmark
+from federation_hub.models.tables import Model
+from federation_hub.services import services
+from federation_hub.stored import read_stored
+from silo_node.wire.errors import MedSiloError
+from silo_node.wire.models import ModelCard, ModelSubmission
+
+blueprint = Blueprint("models", __name__)
+
+
+@route(blueprint, "POST", "/models", body=ModelSubmission, returns=ModelRecord, status=201, roles={"researcher"})
+def submit_model(body: ModelSubmission) -> ModelRecord:
+    """Submit an uploaded bundle to a benchmark: it is judged before the answer, and refused with the reason's code."""
+    actor, hub = current_actor(), services()
+    if not hub.blobs.has(body.bundle.digest):
+        raise MedSiloError("not-found")
+    with hub.database.session() as session:
+        definition = benchmarks.find(session, body.benchmark, body.benchmark_version).definition
+        accepted = service.receive(session, bundle=body.bundle, card=body.card, actor=actor).state == "accepted"
+    # Reading a large bundle takes seconds; no transaction is open meanwhile.
+    try:
+        summary = judge_bundle(hub.blobs.path(body.bundle.digest), definition)
+    except MedSiloError as error:
+        if not accepted:
+            with hub.database.session() as session:
+                service.reject(session, service.model_of_digest(session, body.bundle.digest), error.code)
+            hub.blobs.delete(body.bundle.digest)
+        raise
+    with hub.database.session() as session:
+        model = service.model_of_digest(session, body.bundle.digest)
+        if model.state == "checking":
+            service.accept(session, model, summary)
+        benchmark = benchmarks.find(session, body.benchmark, body.benchmark_version)
+        service.associate(session, model.digest, benchmark, actor=actor)
+        return _record(session, model)
+
+
+@route(blueprint, "GET", "/models", query=OfBenchmark, returns=ModelList, roles=PERSON)
+def models(query: OfBenchmark) -> ModelList:
+    """List the models a person may see, newest first."""
+    with services().database.reading() as session:
+        rows = session.scalars(select(Model).order_by(Model.created.desc())).all()
+        records = [_record(session, row) for row in rows if _may_see(row, current_actor())]
+    named = query.benchmark
+    return ModelList(
+        models=tuple(
+            entry for entry in records if named is None or any(place.benchmark == named for place in entry.benchmarks)
+        )
+    )
+
+
+@route(blueprint, "GET", "/models/<digest>", returns=ModelRecord, roles=PERSON)
+def model(digest: str) -> ModelRecord:
+    """Return one model."""
+    with services().database.reading() as session:
+        row = service.model_of_digest(session, digest)
+        if not _may_see(row, current_actor()):
+            raise MedSiloError("model-unknown")
+        return _record(session, row)
+
+
+@route(blueprint, "POST", "/models/<digest>/withdraw", returns=ModelRecord, roles={"researcher", "hub-admin"})
+def withdraw_model(digest: str) -> ModelRecord:
+    """Withdraw a model of one's own organisation; its past results stay on record."""
+    actor, hub = current_actor(), services()
+    with hub.database.session() as session:
+        row = service.model_of_digest(session, digest)
+        if row.owner_organisation_id != actor.organisation_id and "hub-admin" not in actor.roles:
+            raise MedSiloError("not-permitted" if row.state == "accepted" else "model-unknown")
+        refresh_boards(session, hub, service.withdraw(session, row, actor))
+        return _record(session, row)
+
+
+def _may_see(row: Model, actor: Actor) -> bool:
+    own = row.owner_organisation_id == actor.organisation_id
+    return own or row.state == "accepted" or "hub-admin" in actor.roles
+
+
+def _record(session: Session, row: Model) -> ModelRecord:
+    places = session.execute(
+        select(Association, Benchmark).join(Benchmark).where(Association.model_digest == row.digest)
+    )
+    return ModelRecord.model_validate(
+        {
+            "digest": row.digest,
+            "size": row.size,
+            "state": row.state,
+            "code": row.code,
+            "card": read_stored(ModelCard, row.card),
+            "summary": row.summary,
+            "lineage": row.lineage,
+            "organisation": session.get_one(Organisation, row.owner_organisation_id).name,
+            "benchmarks": tuple(
+                ModelPlace.model_validate(
+                    {
+                        "benchmark": benchmark.name,
+                        "benchmark_version": benchmark.version,
+                        "association_id": association.id,
+                        "state": association.state,
+                    }
+                )
+                for association, benchmark in places
+            ),
+            "created": row.created,
+        }
+    )

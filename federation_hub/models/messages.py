@@ -1,0 +1,44 @@
+"""What people see of models."""
+
+from datetime import datetime
+from typing import Any
+
+from silo_node.wire.base import Code, Digest, Identifier, Message, Name
+from silo_node.wire.cohorts import AssociationState
+from silo_node.wire.models import ModelCard, ModelState
+
+
+class ModelPlace(Message):
+    """Where a model stands with a benchmark."""
+
+    benchmark: Name
+    benchmark_version: int
+    association_id: Identifier
+    state: AssociationState
+
+
+class ModelRecord(Message):
+    """A model. ``code`` says why it was rejected; ``lineage`` how a study made it."""
+
+    digest: Digest
+    size: int
+    state: ModelState
+    code: Code | None
+    card: ModelCard
+    summary: dict[str, Any] | None
+    lineage: dict[str, Any] | None
+    organisation: str
+    benchmarks: tuple[ModelPlace, ...]
+    created: datetime
+
+
+class ModelList(Message):
+    """Models a person may see: their own, and every accepted one."""
+
+    models: tuple[ModelRecord, ...]
+
+
+class OfBenchmark(Message):
+    """Narrows a list to one benchmark, all versions."""
+
+    benchmark: Name | None = None

@@ -1,0 +1,1 @@
+"""The hospitals' nodes: invitation, enrolment, approval, suspension; and the cohorts they register."""

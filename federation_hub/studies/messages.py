@@ -1,0 +1,124 @@
+"""What people see of studies."""
+
+from datetime import datetime
+
+from silo_node.wire.base import Code, Digest, Identifier, Message, Name
+from silo_node.wire.cohorts import AssociationState
+from silo_node.wire.studies import RoundState, StudyPlan, StudyState, UpdateState
+
+
+class ScoreView(Message):
+    """The benchmark's primary metric of one global model on the sites' validation cases.
+
+    A guide for whoever runs the study, without uncertainty; the leaderboard judges the final model on test cases.
+    """
+
+    metric: Name
+    by_cases: float
+    """Mean over sites weighted by their validation cases."""
+
+    by_site: float
+    """Mean in which every site counts the same."""
+
+    sites: int
+
+
+class UpdateView(Message):
+    """What one silo was asked in a round and what came of it; ``code`` says why it was rejected."""
+
+    silo_id: Identifier
+    silo: str
+    state: UpdateState
+    code: Code | None
+    done: int
+    total: int
+    """Progress of the silo's work in steps of its own choice, from its heartbeats."""
+
+    norm: float | None
+    """L2 norm of the update, once verified."""
+
+    size: int | None
+    score: float | None
+    """The metric of the round's incoming global model on this site's validation cases."""
+
+    score_reason: Code | None
+    train_seconds: float | None
+    received: datetime | None
+
+
+class RoundView(Message):
+    """One attempt at a round. ``score`` is that of the global model it committed, told by the next round's reports."""
+
+    round: int
+    attempt: int
+    state: RoundState
+    code: Code | None
+    validate_only: bool
+    opened: datetime
+    deadline: datetime
+    closed: datetime | None
+    finished: datetime | None
+    sites: int
+    """Sites whose update was folded, or whose score was taken where the round only validates."""
+
+    score: ScoreView | None
+    updates: tuple[UpdateView, ...]
+
+
+class StudySilo(Message):
+    """A silo that was asked to take part."""
+
+    silo_id: Identifier
+    silo: str
+    consent: AssociationState
+
+
+class StudyView(Message):
+    """A study, whole."""
+
+    study_id: Identifier
+    name: Name
+    title: str
+    state: StudyState
+    code: Code | None
+    plan: StudyPlan
+    plan_digest: Digest
+    organisation: str
+    metric: Name
+    silos: tuple[StudySilo, ...]
+    initial_score: ScoreView | None
+    """Of the model the study starts from."""
+
+    rounds: tuple[RoundView, ...]
+    committed: int
+    """Training rounds that made a new global model."""
+
+    final_model: Digest | None
+    created: datetime
+    started: datetime | None
+    finished: datetime | None
+
+
+class StudySummary(Message):
+    """A line in the list of studies."""
+
+    study_id: Identifier
+    name: Name
+    title: str
+    state: StudyState
+    code: Code | None
+    benchmark: Name
+    benchmark_version: int
+    organisation: str
+    silos: int
+    rounds: int
+    committed: int
+    final_model: Digest | None
+    created: datetime
+    finished: datetime | None
+
+
+class StudyList(Message):
+    """The studies a person may see, newest first."""
+
+    studies: tuple[StudySummary, ...]

@@ -1,0 +1,279 @@
+"""Pages of studies: what was agreed, how each round went, who took part, and what became of the model."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Blueprint
+from markupsafe import Markup
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from federation_hub.associations.tables import Association
+from federation_hub.benchmarks.tables import Benchmark
+from federation_hub.leaderboards.publication import PublicSite, sites_of_benchmark
+from federation_hub.leaderboards.verdict import Answer
+from federation_hub.models.tables import Model
+from federation_hub.services import services
+from federation_hub.silos.tables import Silo
+from federation_hub.stored import read_stored
+from federation_hub.studies.progress import (
+    RefusedUpdate,
+    RoundRow,
+    Scores,
+    curve_lines,
+    public_scores,
+    refused_updates,
+    round_rows,
+)
+from federation_hub.studies.tables import Study, StudyRound, StudyUpdate
+from federation_hub.web.charts import round_curve
+from federation_hub.web.formats import day, score
+from federation_hub.web.lineage import Step
+from federation_hub.web.rendering import link, page
+from federation_hub.web.words import metric_name, plural, reason
+from silo_node.wire.benchmarks import BenchmarkDefinition
+from silo_node.wire.errors import MedSiloError
+from silo_node.wire.studies import StudyPlan
+
+blueprint = Blueprint("study_pages", __name__)
+STATES = {
+    "draft": "being written",
+    "recruiting": "asking the sites",
+    "running": "running",
+    "paused": "paused",
+    "completed": "completed",
+    "failed": "failed",
+    "stopped": "stopped",
+}
+ANSWERS = {
+    "requested": "asked, no answer yet",
+    "approved": "takes part",
+    "declined": "declined",
+    "ended": "has left",
+}
+Facts = tuple[tuple[str, str | Markup], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StudyCard:
+    """A study in the list."""
+
+    id: str
+    title: str
+    eyebrow: str
+    sentence: str
+    facts: Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Participant:
+    """A site that was asked."""
+
+    name: str
+    answer: str
+    rounds: int
+
+
+@dataclass(frozen=True, slots=True)
+class StudyPage:
+    """Everything a study's page shows."""
+
+    title: str
+    eyebrow: str
+    sentence: str
+    provenance: str
+    metric: str
+    answers: tuple[Answer, ...]
+    lineage: tuple[Step, ...]
+    curve: Markup | None
+    sites: tuple[str, ...]
+    rounds: tuple[RoundRow, ...]
+    refused: tuple[RefusedUpdate, ...]
+    participants: tuple[Participant, ...]
+    facts: Facts
+
+
+@blueprint.get("/studies")
+def studies() -> str:
+    """List the studies, the newest first; drafts are nobody's business but their owner's."""
+    with services().database.reading() as session:
+        rows = session.execute(
+            select(Study, Benchmark)
+            .join(Benchmark, Benchmark.id == Study.benchmark_id)
+            .where(Study.state != "draft")
+            .order_by(Study.created.desc())
+            .limit(200)
+        ).all()
+        counts = _committed(session)
+        cards = [_card(study, benchmark, counts.get(study.id, 0)) for study, benchmark in rows]
+    return page("studies.html", studies=cards)
+
+
+@blueprint.get("/studies/<study_id>")
+def study(study_id: str) -> str:
+    """Show one study."""
+    with services().database.reading() as session:
+        found = session.get(Study, study_id)
+        if found is None or found.state == "draft":
+            raise MedSiloError("study-unknown")
+        return page("study.html", study=_page(session, found))
+
+
+def _committed(session: Session) -> dict[str, int]:
+    rows = session.execute(
+        select(StudyRound.study_id, StudyRound.number)
+        .where(StudyRound.state == "committed", StudyRound.validate_only.is_(False))
+        .distinct()
+    )
+    counts: dict[str, int] = {}
+    for study_id, _ in rows:
+        counts[study_id] = counts.get(study_id, 0) + 1
+    return counts
+
+
+def _card(study: Study, benchmark: Benchmark, committed: int) -> StudyCard:
+    plan = read_stored(StudyPlan, study.plan)
+    return StudyCard(
+        id=study.id,
+        title=plan.title,
+        eyebrow=f"{STATES.get(study.state, study.state)} · {day(study.created)}",
+        sentence=f"{plural(len(plan.silos), 'hospital')} train one model for {benchmark.definition['title']}.",
+        facts=(("Rounds", f"{committed} of {plan.rounds}"), ("Quorum", f"{plan.quorum} of {len(plan.silos)}")),
+    )
+
+
+def _page(session: Session, study: Study) -> StudyPage:
+    plan = read_stored(StudyPlan, study.plan)
+    benchmark = session.get_one(Benchmark, study.benchmark_id)
+    definition = read_stored(BenchmarkDefinition, benchmark.definition)
+    sites = _sites(session, plan, benchmark.name)
+    shown = [silo for silo in plan.silos if sites[silo].shown]
+    labels = {silo: site.label for silo, site in sites.items()}
+    rounds = session.scalars(select(StudyRound).where(StudyRound.study_id == study.id)).all()
+    updates = session.scalars(select(StudyUpdate).where(StudyUpdate.study_id == study.id)).all()
+    scores = public_scores(updates, minimum_sites=definition.disclosure.minimum_sites)
+    rows = round_rows(rounds, updates, scores, labels, shown)
+    metric = definition.primary.name
+    return StudyPage(
+        title=plan.title,
+        eyebrow=f"Federated study · {STATES.get(study.state, study.state)} · {day(study.created)}",
+        sentence=_sentence(study, plan, definition),
+        provenance=definition.provenance,
+        metric=metric,
+        answers=_answers(rows, plan, updates, metric),
+        lineage=_lineage(session, study, plan),
+        curve=_curve(scores, labels, shown, metric) if scores else None,
+        sites=tuple(labels[silo] for silo in shown),
+        rounds=tuple(rows),
+        refused=tuple(refused_updates(updates, labels)),
+        participants=tuple(_participants(session, study, plan, labels, updates)),
+        facts=_facts(study, plan, benchmark),
+    )
+
+
+def _sites(session: Session, plan: StudyPlan, benchmark: str) -> dict[str, PublicSite]:
+    """Return how the study's sites are named; one without a cohort of the benchmark yet is told by no letter."""
+    known = sites_of_benchmark(session, benchmark)
+    silos = {row.id: row for row in session.scalars(select(Silo).where(Silo.id.in_(plan.silos)))}
+    return {
+        silo: known.get(silo) or PublicSite(silo, _unlettered(silos.get(silo)), named=False, shown=False)
+        for silo in plan.silos
+    }
+
+
+def _unlettered(silo: Silo | None) -> str:
+    return silo.name if silo is not None and silo.publication == "named" else "a site without a cohort"
+
+
+def _sentence(study: Study, plan: StudyPlan, definition: BenchmarkDefinition) -> str:
+    text = (
+        f"{plural(len(plan.silos), 'hospital')} train one model for {definition.title}, "
+        f"{plural(plan.rounds, 'round')}, each counted once at least {plan.quorum} have answered."
+    )
+    return f"{text} It ended early: {reason(study.code)}." if study.code else text
+
+
+def _answers(
+    rows: Sequence[RoundRow], plan: StudyPlan, updates: Sequence[StudyUpdate], metric: str
+) -> tuple[Answer, ...]:
+    trained = sum(row.number > 0 and row.state == "committed" for row in rows)
+    folded = sum(update.state == "folded" for update in updates)
+    refused = sum(update.state in ("rejected", "late") for update in updates)
+    scored = [row for row in rows if row.mean is not None]
+    answers = [
+        Answer("Rounds", f"{trained} of {plan.rounds}", ("rounds of training are committed.",), figure=True),
+        Answer("Updates counted", str(folded), (_counted(refused),), figure=True),
+    ]
+    if scored:
+        notes = (
+            f"is the mean {metric_name(metric)} over the sites after {plural(scored[-1].number, 'round')}; "
+            f"it was {score(scored[0].mean)} at the start.",
+        )
+        answers.append(Answer("Model now", score(scored[-1].mean), notes, figure=True))
+    return tuple(answers)
+
+
+def _counted(refused: int) -> str:
+    once = "each once, with the weight of its registered cohort"
+    others = f"; {plural(refused, 'other')} {'was' if refused == 1 else 'were'} not counted" if refused else ""
+    return f"{once}{others}."
+
+
+def _curve(scores: Scores, labels: Mapping[str, str], shown: Sequence[str], metric: str) -> Markup:
+    lines = curve_lines(scores, labels, shown)
+    ends = [f"{line.label} {score(line.points[-1][1])}" for line in lines if line.points]
+    return round_curve(
+        lines,
+        metric=metric_name(metric),
+        title=f"{metric_name(metric)} over the rounds",
+        description=f"At the end: {', '.join(ends)}. Every value stands in the table below.",
+    )
+
+
+def _lineage(session: Session, study: Study, plan: StudyPlan) -> tuple[Step, ...]:
+    base = session.get_one(Model, study.model_digest)
+    steps = [
+        Step("started from", base.card["name"], link("models", base.digest)),
+        Step("this study", plan.title, note=plural(plan.rounds, "round"), here=True),
+    ]
+    if study.final_model_digest is not None:
+        final = session.get_one(Model, study.final_model_digest)
+        steps.append(Step("made", final.card["name"], link("models", final.digest)))
+    return tuple(steps)
+
+
+def _participants(
+    session: Session, study: Study, plan: StudyPlan, labels: Mapping[str, str], updates: Sequence[StudyUpdate]
+) -> list[Participant]:
+    asked = select(Association).where(Association.study_id == study.id)
+    states = {row.silo_id: row.state for row in session.scalars(asked)}
+    return [
+        Participant(
+            name=labels[silo],
+            answer=ANSWERS.get(states.get(silo, "requested"), "asked"),
+            rounds=len({update.number for update in updates if update.silo_id == silo and update.state == "folded"}),
+        )
+        for silo in plan.silos
+    ]
+
+
+def _facts(study: Study, plan: StudyPlan, benchmark: Benchmark) -> Facts:
+    local: dict[str, Any] = plan.local.model_dump()
+    training = f"{plural(local['epochs'], 'epoch')}, {local['optimiser']}, learning rate {local['learning_rate']:g}"
+    bound = f"{plan.norm_bound:g}" if plan.norm_bound is not None else "none"
+    title = Markup('<a href="{}">{}</a>').format(
+        link("benchmarks", benchmark.name, benchmark.version), f"{benchmark.name}, version {benchmark.version}"
+    )
+    return (
+        ("Benchmark", title),
+        ("Strategy", f"{plan.strategy}, weighted by registered training cases"),
+        ("Local training", training),
+        ("Quorum", f"{plan.quorum} of {plural(len(plan.silos), 'site')}"),
+        ("Deadline of a round", f"{plan.deadline_seconds:,} s"),
+        ("Largest norm of an update", bound),
+        ("Seed", str(plan.seed)),
+        ("Plan", Markup('<code class="digest">{}</code>').format(study.plan_digest)),
+        ("Started", day(study.started)),
+        ("Finished", day(study.finished)),
+    )

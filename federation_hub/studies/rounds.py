@@ -1,0 +1,255 @@
+"""The steps of a round. Each may run again after a crash at any line, and changes nothing the second time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from federation_hub.accounts.actors import SYSTEM
+from federation_hub.accounts.audit import record
+from federation_hub.aggregation.fold import FoldedModel, Update, fold
+from federation_hub.associations.tables import Association
+from federation_hub.db import now
+from federation_hub.evaluations.tables import Task
+from federation_hub.evaluations.tasks import offer
+from federation_hub.models.tables import Model
+from federation_hub.services import Services
+from federation_hub.silos.tables import Cohort, Silo
+from federation_hub.studies.reports import move_update
+from federation_hub.studies.rules import ROUND, ROUND_TAKES_UPDATES, Outlook, Verdict, judge_round
+from federation_hub.studies.service import abandon, cancel_tasks, move_round, plan_of, updates_of
+from federation_hub.studies.tables import Study, StudyRound, StudyUpdate
+from pipelines.bundles import read_bundle, weights_file
+from silo_node.wire.studies import RoundTask
+from silo_node.wire.transfers import BlobReference
+
+KEPT_MODELS = 5
+"""Global models kept on disk, so that a spoilt one can be rolled back."""
+
+_WORKING = ("offered", "claimed", "running", "reported")
+
+
+@dataclass(frozen=True, slots=True)
+class RoundKey:
+    """One attempt at one round of a study."""
+
+    study_id: str
+    number: int
+    attempt: int
+
+
+def first_global_model(services: Services, study_id: str) -> None:
+    """Take the starting model's weights out of its bundle as the first global model."""
+    with services.database.reading() as session:
+        study = session.get_one(Study, study_id)
+    if study.weights_digest is not None:
+        return
+    path = services.blobs.scratch / f"{study_id}.start"
+    weights_file(read_bundle(services.blobs.path(study.model_digest)), path)
+    digest = services.blobs.put_file(path)
+    with services.database.session() as session:
+        session.get_one(Study, study_id).weights_digest = digest
+
+
+def open_round(services: Services, key: RoundKey, *, validate_only: bool) -> None:
+    """Open a round and offer it to every silo that agreed, is active and has cases to train on."""
+    with services.database.session() as session:
+        if find_round(session, key) is not None:
+            return
+        study = session.get_one(Study, key.study_id)
+        plan = plan_of(study)
+        assert study.weights_digest is not None
+        found = StudyRound(
+            study_id=key.study_id,
+            number=key.number,
+            attempt=key.attempt,
+            state="open",
+            validate_only=validate_only,
+            base_digest=study.weights_digest,
+            deadline=now() + timedelta(seconds=plan.deadline_seconds),
+        )
+        session.add(found)
+        session.flush()
+        record(session, SYSTEM, "round.open", f"{key.study_id}/{key.number}.{key.attempt}", None, "open")
+        weights = BlobReference(digest=study.weights_digest, size=services.blobs.size(study.weights_digest))
+        for cohort in _cohorts(session, study, validate_only=validate_only):
+            task = RoundTask(
+                study_id=study.id,
+                plan=plan,
+                plan_digest=study.plan_digest,
+                round=key.number,
+                validate_only=validate_only,
+                cohort=cohort.fingerprint,
+                weights=weights,
+            )
+            _expect(session, found, cohort, offer(session, silo_id=cohort.silo_id, body=task))
+
+
+def outlook(session: Session, found: StudyRound) -> Outlook:
+    """Return where a round stands. A silo that declined, was suspended or took its consent back is not waited for."""
+    plan = plan_of(session.get_one(Study, found.study_id))
+    rows = session.execute(
+        select(StudyUpdate.state, Task.state, Silo.state)
+        .join(Task, Task.id == StudyUpdate.task_id)
+        .join(Silo, Silo.id == StudyUpdate.silo_id)
+        .where(StudyUpdate.study_id == found.study_id)
+        .where(StudyUpdate.number == found.number, StudyUpdate.attempt == found.attempt)
+    ).all()
+    return Outlook(
+        verified=sum(update == "verified" for update, _, _ in rows),
+        pending=sum(
+            update in ("expected", "receiving") and task in _WORKING and silo == "active" for update, task, silo in rows
+        ),
+        quorum=0 if found.validate_only else plan.quorum,
+        deadline=found.deadline,
+    )
+
+
+def settle(services: Services, key: RoundKey) -> Verdict:
+    """Look whether an open round can be closed, and close or abandon it if so."""
+    with services.database.reading() as session:
+        found = one_round(session, key)
+        if found.state not in ROUND_TAKES_UPDATES:
+            return "abandon" if found.state == "abandoned" else "close"
+        if judge_round(outlook(session, found), now()) == "wait":
+            return "wait"
+    with services.database.session() as session:
+        found = one_round(session, key, lock=True)
+        verdict = judge_round(outlook(session, found), now())
+        if found.state in ROUND_TAKES_UPDATES and verdict != "wait":
+            _close(session, found, verdict)
+        return verdict
+
+
+def fold_round(services: Services, key: RoundKey) -> FoldedModel:
+    """Fold the verified updates of a closed round into the next global model and store it."""
+    with services.database.reading() as session:
+        found = one_round(session, key)
+        strategy = plan_of(session.get_one(Study, key.study_id)).strategy
+        updates = [
+            Update(row.silo_id, services.blobs.path(row.digest), row.weight)
+            for row in updates_of(session, found)
+            if row.state == "verified" and row.digest is not None
+        ]
+    path = services.blobs.scratch / f"{key.study_id}.{key.number}.{key.attempt}"
+    folded = fold(services.blobs.path(found.base_digest), updates, path, strategy=strategy)
+    services.blobs.adopt(path, folded.digest)
+    return folded
+
+
+def commit_round(services: Services, key: RoundKey, weights_digest: str) -> bool:
+    """Make a folded model the study's global model; False where the round was abandoned meanwhile.
+
+    Updates, round and study change in one transaction, so an update is folded into the study exactly once.
+    """
+    with services.database.session() as session:
+        found = one_round(session, key, lock=True)
+        if ROUND.allows(found.state, "commit"):
+            for row in updates_of(session, found):
+                if row.state == "verified":
+                    move_update(session, row, "fold", SYSTEM)
+            move_round(session, found, "commit")
+            found.weights_digest, found.finished = weights_digest, now()
+            session.get_one(Study, key.study_id).weights_digest = weights_digest
+        committed = found.state == "committed"
+    sweep(services, key)
+    return committed
+
+
+def commit_validation(services: Services, key: RoundKey) -> None:
+    """Finish a round that only validated."""
+    with services.database.session() as session:
+        found = one_round(session, key, lock=True)
+        if ROUND.allows(found.state, "commit"):
+            move_round(session, found, "commit")
+            found.finished = now()
+    sweep(services, key)
+
+
+def sweep(services: Services, key: RoundKey) -> None:
+    """Delete what a round and the one before leave behind: answered updates, and global models of long ago.
+
+    Runs between two rounds, when no silo of the study is sending: a silo may send the same bytes again next round.
+    """
+    with services.database.reading() as session:
+        spent = _spent(session, key)
+        unused = spent - _in_use(session, spent)
+    for digest in unused:
+        services.blobs.delete(digest)
+
+
+def find_round(session: Session, key: RoundKey) -> StudyRound | None:
+    """Return an attempt at a round, or None before it was opened."""
+    return session.get(StudyRound, (key.study_id, key.number, key.attempt))
+
+
+def one_round(session: Session, key: RoundKey, *, lock: bool = False) -> StudyRound:
+    """Return an attempt at a round that was opened; with ``lock``, nobody else changes it in this transaction."""
+    return session.get_one(StudyRound, (key.study_id, key.number, key.attempt), with_for_update=lock)
+
+
+def _cohorts(session: Session, study: Study, *, validate_only: bool) -> Sequence[Cohort]:
+    """Return the newest registered cohort of each silo that takes part, by silo id."""
+    rows = session.scalars(
+        select(Cohort)
+        .join(Silo, Silo.id == Cohort.silo_id)
+        .join(Association, Association.silo_id == Silo.id)
+        .where(Association.study_id == study.id, Association.state == "approved", Silo.state == "active")
+        .where(Cohort.benchmark_id == study.benchmark_id, Cohort.state == "registered", Cohort.training_cases > 0)
+        .order_by(Cohort.silo_id, Cohort.created)
+    )
+    return list({cohort.silo_id: cohort for cohort in rows}.values())
+
+
+def _expect(session: Session, found: StudyRound, cohort: Cohort, task_id: str) -> None:
+    session.add(
+        StudyUpdate(
+            study_id=found.study_id,
+            number=found.number,
+            attempt=found.attempt,
+            silo_id=cohort.silo_id,
+            task_id=task_id,
+            cohort_id=cohort.id,
+            weight=cohort.training_cases,
+            state="expected",
+        )
+    )
+
+
+def _close(session: Session, found: StudyRound, verdict: Verdict) -> None:
+    for row in updates_of(session, found):
+        task = session.get_one(Task, row.task_id)
+        if row.state == "expected" and task.state in ("declined", "cancelled", "refused"):
+            move_update(session, row, "reject", SYSTEM, task.code)
+    found.closed = now()
+    if verdict == "close":
+        move_round(session, found, "close")
+        cancel_tasks(session, found, "update-stale")
+    else:
+        abandon(session, found, "quorum-missed")
+
+
+def _spent(session: Session, key: RoundKey) -> set[str]:
+    late = key.number - 1
+    updates = select(StudyUpdate.digest).where(StudyUpdate.study_id == key.study_id)
+    models = select(StudyRound.weights_digest).where(StudyRound.study_id == key.study_id)
+    digests = [
+        *session.scalars(updates.where(StudyUpdate.number.in_((late, key.number)))),
+        *session.scalars(models.where(StudyRound.number == key.number - KEPT_MODELS)),
+    ]
+    return {digest for digest in digests if digest is not None}
+
+
+def _in_use(session: Session, digests: set[str]) -> set[str]:
+    """Return which of these blobs something else needs: equal bytes have one address, whatever they are for."""
+    unfinished = select(StudyUpdate.digest).join(StudyRound).where(StudyRound.state.not_in(("committed", "abandoned")))
+    bases = select(StudyRound.base_digest).where(StudyRound.state.not_in(("committed", "abandoned")))
+    needed = [
+        *session.scalars(select(Model.digest).where(Model.digest.in_(digests))),
+        *session.scalars(select(Study.weights_digest).where(Study.weights_digest.in_(digests))),
+        *session.scalars(unfinished.where(StudyUpdate.digest.in_(digests))),
+        *session.scalars(bases.where(StudyRound.base_digest.in_(digests))),
+    ]
+    return {digest for digest in needed if digest is not None}

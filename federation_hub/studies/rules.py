@@ -1,0 +1,96 @@
+"""The rules of studies, rounds and updates, as pure functions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from federation_hub.states import Machine
+
+STUDY = Machine(
+    "study",
+    {
+        "recruit": {"draft": "recruiting"},
+        "start": {"recruiting": "running"},
+        "pause": {"running": "paused"},
+        "resume": {"paused": "running"},
+        "complete": {"running": "completed", "paused": "completed"},
+        "fail": {"running": "failed", "paused": "failed"},
+        "stop": {"draft": "stopped", "recruiting": "stopped", "running": "stopped", "paused": "stopped"},
+    },
+)
+ROUND = Machine(
+    "round",
+    {
+        "collect": {"open": "collecting", "collecting": "collecting"},
+        "close": {"open": "aggregating", "collecting": "aggregating"},
+        "commit": {"aggregating": "committed"},
+        "abandon": {"open": "abandoned", "collecting": "abandoned", "aggregating": "abandoned"},
+    },
+)
+UPDATE = Machine(
+    "update",
+    {
+        "receive": {"expected": "receiving", "receiving": "receiving"},
+        "verify": {"receiving": "verified"},
+        "reject": {"expected": "rejected", "receiving": "rejected"},
+        "fold": {"verified": "folded"},
+        "late": {"expected": "late", "receiving": "late", "verified": "late"},
+    },
+)
+ROUND_TAKES_UPDATES = frozenset({"open", "collecting"})
+ATTEMPTS_A_ROUND = 3
+"""A round that misses its quorum is opened again from the same global model; after this many the study fails."""
+
+Verdict = Literal["wait", "close", "abandon"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """Where a round stands: how many updates are verified, how many may still come, and what was agreed."""
+
+    verified: int
+    pending: int
+    quorum: int
+    deadline: datetime
+
+
+def judge_round(outlook: Outlook, at: datetime) -> Verdict:
+    """Decide what becomes of an open round: k of n with a deadline.
+
+    It closes at once when nobody is left to wait for, or at the deadline; with fewer verified updates than the quorum
+    it is abandoned, and as soon as the quorum can no longer be reached.
+    """
+    if outlook.verified + outlook.pending < outlook.quorum:
+        return "abandon"
+    if outlook.pending and at < outlook.deadline:
+        return "wait"
+    return "close" if outlook.verified >= outlook.quorum else "abandon"
+
+
+def pause_before_retry(deadline_seconds: int, attempt: int) -> float:
+    """Return how many seconds to wait before a round is opened again, so that a silo may come back meanwhile."""
+    return float(min(deadline_seconds, 10 * attempt))
+
+
+@dataclass(frozen=True, slots=True)
+class MeanScore:
+    """A metric of one global model over sites: by training-independent validation cases, and each site alike."""
+
+    by_cases: float
+    by_site: float
+    cases: int
+    sites: int
+
+
+def mean_score(scores: Sequence[tuple[float, int]]) -> MeanScore | None:
+    """Average the sites' ``(value, validation cases)``; None where no site could tell a value."""
+    cases = sum(count for _, count in scores)
+    if not scores or cases == 0:
+        return None
+    return MeanScore(
+        by_cases=sum(value * count for value, count in scores) / cases,
+        by_site=sum(value for value, _ in scores) / len(scores),
+        cases=cases,
+        sites=len(scores),
+    )

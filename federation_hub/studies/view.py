@@ -1,0 +1,205 @@
+"""A study as people see it: its rounds, its sites, what was refused and why, and how its models score."""
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from federation_hub.accounts.actors import Actor
+from federation_hub.accounts.tables import Organisation
+from federation_hub.associations.tables import Association
+from federation_hub.benchmarks.tables import Benchmark
+from federation_hub.evaluations.tables import Task
+from federation_hub.silos.tables import Silo
+from federation_hub.stored import read_stored
+from federation_hub.studies.messages import RoundView, ScoreView, StudySilo, StudySummary, StudyView, UpdateView
+from federation_hub.studies.rules import mean_score
+from federation_hub.studies.tables import Study, StudyRound, StudyUpdate
+from silo_node.wire.benchmarks import BenchmarkDefinition
+from silo_node.wire.errors import MedSiloError
+from silo_node.wire.studies import RoundReport, StudyPlan
+
+_COUNTED = ("verified", "folded", "late")
+"""Updates whose site's score of the incoming global model is believed; a refused report's is not."""
+
+
+def study_view(session: Session, study_id: str, viewer: Actor | None = None) -> StudyView:
+    """Return a study with its rounds; raises ``study-unknown``.
+
+    A ``viewer`` of another organisation than the study's sees the numbers of its own silos only, and no other's.
+    """
+    study = session.get(Study, study_id)
+    if study is None:
+        raise MedSiloError("study-unknown")
+    rows = _rows(session, study, viewer)
+    metric = _metric(session, study)
+    rounds = _rounds(session, study_id)
+    plan = read_stored(StudyPlan, study.plan)
+    return StudyView.model_validate(
+        {
+            "study_id": study.id,
+            "name": plan.name,
+            "title": plan.title,
+            "state": study.state,
+            "code": study.code,
+            "plan": plan,
+            "plan_digest": study.plan_digest,
+            "organisation": session.get_one(Organisation, study.owner_organisation_id).name,
+            "metric": metric,
+            "silos": _silos(session, study),
+            "initial_score": _score(metric, rows, 1),
+            "rounds": tuple(_round_view(found, rows, metric) for found in rounds),
+            "committed": _committed(rounds),
+            "final_model": study.final_model_digest,
+            "created": study.created,
+            "started": study.started,
+            "finished": study.finished,
+        }
+    )
+
+
+def study_summary(session: Session, study: Study) -> StudySummary:
+    """Return a line for a list of studies."""
+    plan = read_stored(StudyPlan, study.plan)
+    return StudySummary.model_validate(
+        {
+            "study_id": study.id,
+            "name": plan.name,
+            "title": plan.title,
+            "state": study.state,
+            "code": study.code,
+            "benchmark": plan.benchmark.name,
+            "benchmark_version": plan.benchmark.version,
+            "organisation": session.get_one(Organisation, study.owner_organisation_id).name,
+            "silos": len(plan.silos),
+            "rounds": plan.rounds,
+            "committed": _committed(_rounds(session, study.id)),
+            "final_model": study.final_model_digest,
+            "created": study.created,
+            "finished": study.finished,
+        }
+    )
+
+
+def may_see(session: Session, study: Study, actor: Actor) -> bool:
+    """Tell whether a person may see a study: its organisation, those of its silos and benchmark, the hub's admin."""
+    if "hub-admin" in actor.roles:
+        return True
+    hospitals = select(Silo.organisation_id).join(Association, Association.silo_id == Silo.id)
+    sides = {
+        study.owner_organisation_id,
+        session.get_one(Benchmark, study.benchmark_id).owner_organisation_id,
+        *session.scalars(hospitals.where(Association.study_id == study.id)),
+    }
+    return actor.organisation_id in sides
+
+
+class _Row:
+    """One update with what the view needs of its silo, its task and its report."""
+
+    def __init__(self, update: StudyUpdate, task: Task, silo: str, *, open_book: bool) -> None:
+        self.update = update
+        self.task = task
+        self.silo = silo
+        self.open_book = open_book
+        self.report = None if update.report is None else read_stored(RoundReport, update.report)
+
+    def view(self) -> UpdateView:
+        """Return the row as people see it. Exact counts of cases are left out."""
+        update, report = self.update, self.report if self.open_book else None
+        return UpdateView.model_validate(
+            {
+                "silo_id": update.silo_id,
+                "silo": self.silo,
+                "state": update.state,
+                "code": update.code,
+                "done": self.task.progress_done,
+                "total": self.task.progress_total,
+                "norm": update.norm if self.open_book else None,
+                "size": update.size,
+                "score": report.score.value if report else None,
+                "score_reason": report.score.reason if report else None,
+                "train_seconds": report.train_seconds if report else None,
+                "received": update.received,
+            }
+        )
+
+
+def _rows(session: Session, study: Study, viewer: Actor | None) -> list[_Row]:
+    found = session.execute(
+        select(StudyUpdate, Task, Silo)
+        .join(Task, Task.id == StudyUpdate.task_id)
+        .join(Silo, Silo.id == StudyUpdate.silo_id)
+        .where(StudyUpdate.study_id == study.id)
+        .order_by(StudyUpdate.number, StudyUpdate.attempt, StudyUpdate.silo_id)
+    )
+    return [
+        _Row(update, task, silo.name, open_book=_may_see_numbers(study, silo, viewer)) for update, task, silo in found
+    ]
+
+
+def _may_see_numbers(study: Study, silo: Silo, viewer: Actor | None) -> bool:
+    if viewer is None or "hub-admin" in viewer.roles:
+        return True
+    return viewer.organisation_id in (study.owner_organisation_id, silo.organisation_id)
+
+
+def _rounds(session: Session, study_id: str) -> Sequence[StudyRound]:
+    rows = select(StudyRound).where(StudyRound.study_id == study_id)
+    return session.scalars(rows.order_by(StudyRound.number, StudyRound.attempt)).all()
+
+
+def _committed(rounds: Iterable[StudyRound]) -> int:
+    return sum(found.state == "committed" and not found.validate_only for found in rounds)
+
+
+def _round_view(found: StudyRound, rows: Sequence[_Row], metric: str) -> RoundView:
+    mine = [row for row in rows if (row.update.number, row.update.attempt) == (found.number, found.attempt)]
+    counted = "verified" if found.validate_only else "folded"
+    made_a_model = found.state == "committed" and not found.validate_only
+    return RoundView.model_validate(
+        {
+            "round": found.number,
+            "attempt": found.attempt,
+            "state": found.state,
+            "code": found.code,
+            "validate_only": found.validate_only,
+            "opened": found.opened,
+            "deadline": found.deadline,
+            "closed": found.closed,
+            "finished": found.finished,
+            "sites": sum(row.update.state == counted for row in mine),
+            "score": _score(metric, rows, found.number + 1) if made_a_model else None,
+            "updates": tuple(row.view() for row in mine),
+        }
+    )
+
+
+def _score(metric: str, rows: Sequence[_Row], number: int) -> ScoreView | None:
+    """Return the score of the model that came into round ``number``: one value a site, from its last attempt."""
+    last = {row.update.silo_id: row.report.score for row in rows if row.report is not None and _counts(row, number)}
+    mean = mean_score([(score.value, score.cases) for score in last.values() if score.value is not None])
+    if mean is None:
+        return None
+    return ScoreView(metric=metric, by_cases=mean.by_cases, by_site=mean.by_site, sites=mean.sites)
+
+
+def _counts(row: _Row, number: int) -> bool:
+    return row.update.number == number and row.update.state in _COUNTED
+
+
+def _metric(session: Session, study: Study) -> str:
+    definition = session.get_one(Benchmark, study.benchmark_id).definition
+    return read_stored(BenchmarkDefinition, definition).primary.name
+
+
+def _silos(session: Session, study: Study) -> tuple[StudySilo, ...]:
+    rows = session.execute(
+        select(Association.silo_id, Silo.name, Association.state)
+        .join(Silo, Silo.id == Association.silo_id)
+        .where(Association.study_id == study.id)
+        .order_by(Silo.name)
+    )
+    return tuple(
+        StudySilo.model_validate({"silo_id": silo_id, "silo": name, "consent": state}) for silo_id, name, state in rows
+    )

@@ -1,0 +1,60 @@
+"""What has to happen although nobody asks: leases run out, and uploads nobody continues are thrown away."""
+
+import time
+from datetime import timedelta
+from threading import Event, Thread
+
+import structlog
+from sqlalchemy import select
+
+from federation_hub.db import now
+from federation_hub.evaluations.leases import expire
+from federation_hub.services import Services
+from federation_hub.storage.tables import Upload
+
+_ABANDONED = timedelta(days=3)
+_log = structlog.get_logger("federation_hub")
+
+
+class Sweeper:
+    """A thread that sweeps every few seconds until it is stopped."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._stopping = Event()
+        self._thread = Thread(target=self._run, name="sweeper", daemon=True)
+
+    def start(self) -> None:
+        """Begin sweeping."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the present sweep."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        pause = min(max(self._services.config.lease_seconds / 4, 0.5), 15)
+        while not self._stopping.wait(pause):
+            try:
+                sweep(self._services)
+            except Exception:
+                # A database that is locked or away now is swept next time.
+                _log.warning("sweep-failed", exc_info=True)
+
+
+def sweep(services: Services) -> None:
+    """Offer lapsed tasks again, wake the studies concerned, and throw away uploads left for days."""
+    with services.database.session() as session:
+        lapsed = {task.study_id for task in expire(session, services, now())}
+        old = session.scalars(
+            select(Upload).where(Upload.state == "receiving", Upload.created < now() - _ABANDONED)
+        ).all()
+        for upload in old:
+            path = services.partials.path(upload.id)
+            if not path.exists() or time.time() - path.stat().st_mtime > _ABANDONED.total_seconds():
+                services.partials.discard(upload.id)
+                upload.state, upload.finished = "failed", now()
+    for study_id in lapsed - {None}:
+        if services.engine is not None and study_id is not None:
+            services.engine.notify(study_id)

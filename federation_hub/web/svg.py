@@ -1,0 +1,42 @@
+"""SVG elements as escaped markup, so that a chart cannot be made without escaping.
+
+Positions are percentages of the drawing's own box wherever they can be: a chart then follows its container while
+strokes and letters keep their size, without a script and without a ``viewBox`` that would shrink the text.
+"""
+
+from markupsafe import Markup, escape
+
+Attribute = str | int | float | None
+
+
+def element(tag: str, *children: str | Markup, **attributes: Attribute) -> Markup:
+    """Return ``<tag ...>children</tag>`` with every attribute and every plain string escaped.
+
+    A trailing underscore is dropped from an attribute's name (``class_``), other underscores become hyphens, and an
+    attribute that is ``None`` is left out.
+    """
+    pairs = ((name.rstrip("_").replace("_", "-"), value) for name, value in attributes.items() if value is not None)
+    opening = Markup("").join(Markup(' {}="{}"').format(name, value) for name, value in pairs)
+    if not children:
+        return Markup("<{tag}{opening}/>").format(tag=Markup(tag), opening=opening)  # noqa: S704
+    inner = Markup("").join(escape(child) for child in children)
+    return Markup("<{tag}{opening}>{inner}</{tag}>").format(tag=Markup(tag), opening=opening, inner=inner)  # noqa: S704
+
+
+def percent(share: float) -> str:
+    """Return a share of the box (0 to 1) as an SVG percentage with a hundredth of precision."""
+    return f"{round(100 * share, 2):g}%"
+
+
+def drawing(*children: Markup, title: str, description: str, class_: str, height: int | None = None) -> Markup:
+    """Return a whole picture with its name and its description for readers who do not see it."""
+    return element(
+        "svg",
+        element("title", title),
+        element("desc", description),
+        *children,
+        class_=class_,
+        role="img",
+        width="100%",
+        height=height,
+    )

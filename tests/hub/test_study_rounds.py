@@ -1,0 +1,164 @@
+"""A study from its plan to a registered model, over real HTTP with the node's own transfer code."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+from sqlalchemy import select
+
+from federation_hub.accounts.tables import AuditEntry
+from federation_hub.config import HubConfig
+from federation_hub.evaluations.tables import Evaluation
+from federation_hub.studies.tables import Study, StudyRound, StudyUpdate
+from pipelines.bundles import read_bundle, weights_file
+from tests.hub.running import START, Federation, running_hub
+from tests.sites import Arrays, averaged
+
+WEIGHTS = (10, 20, 30)
+
+
+@pytest.fixture
+def federation(hub_config: HubConfig, tmp_path: Path) -> Iterator[Federation]:
+    with running_hub(hub_config) as hub:
+        made = Federation(hub, tmp_path)
+        yield made
+        made.close()
+
+
+def difference(place: int, number: int) -> Arrays:
+    """What the site at this place "trains" in a round."""
+    rng = np.random.default_rng([place, number])
+    return {name: rng.normal(size=array.shape).astype(np.float32) for name, array in START.items()}
+
+
+def do_round(federation: Federation, number: int, order: tuple[int, ...] = (0, 1, 2)) -> None:
+    for place in order:
+        site, door = federation.sites[place], federation.doors[place]
+        site.answer_round(door, site.claim(door), lambda _, asked, place=place: difference(place, asked))
+
+
+def test_the_model_is_the_weighted_average_of_every_round(federation: Federation) -> None:
+    """Two rounds over three sites give exactly what federated averaging by the book gives in float64."""
+    study_id = federation.running(rounds=2)
+    for number in (1, 2):
+        do_round(federation, number, order=(2, 0, 1))
+    do_round(federation, 3)
+    view = federation.researcher.wait_for(study_id, "completed", "failed")
+    assert (view["state"], view["committed"]) == ("completed", 2)
+
+    expected = START
+    ids = [site.silo_id for site in federation.sites]
+    for number in (1, 2):
+        differences = {silo_id: difference(place, number) for place, silo_id in enumerate(ids)}
+        expected = averaged(expected, differences, dict(zip(ids, WEIGHTS, strict=True)))
+    final = federation.folder / "final.safetensors"
+    weights_file(read_bundle(federation.weights(str(view["final_model"]))), final)
+    found = load_file(final)
+    assert {name: array.tobytes() for name, array in found.items()} == {
+        name: array.tobytes() for name, array in expected.items()
+    }
+
+
+def test_the_final_model_has_its_lineage_and_is_evaluated_by_itself(federation: Federation) -> None:
+    """The registered model names study, plan, base and folded updates; it stands on the benchmark at once."""
+    study_id = federation.running(rounds=1)
+    for number in (1, 2):
+        do_round(federation, number)
+    view = federation.researcher.wait_for(study_id, "completed", "failed")
+    model = federation.researcher.do("GET", f"/models/{view['final_model']}")
+    lineage = model["lineage"]
+    assert isinstance(lineage, dict)
+    assert (lineage["study"], lineage["plan_digest"]) == (study_id, view["plan_digest"])
+    assert lineage["base_model"] == federation.model.digest
+    assert [len(entry["updates"]) for entry in lineage["rounds"]] == [3]
+    assert [place["state"] for place in model["benchmarks"]] == ["approved"]
+    with federation.hub.services.database.reading() as session:
+        wanted = {tuple(models) for models in session.scalars(select(Evaluation.models))}
+    assert tuple(sorted([federation.model.digest, str(view["final_model"])])) in wanted
+
+
+def test_scores_belong_to_the_model_that_came_in(federation: Federation) -> None:
+    """What sites report in round r + 1 is the score of the model committed in round r, by cases and by site."""
+    study_id = federation.running(rounds=1)
+    for number, scores in ((1, (0.5, 0.6, 0.7)), (2, (0.8, 0.9, None))):
+        for site, door, score in zip(federation.sites, federation.doors, scores, strict=True):
+            task = site.claim(door)
+            if number == 1:
+                site.send(door, task, difference(0, 1), score=score)
+            else:
+                site.report(door, task, None, score=score)
+    view = federation.researcher.wait_for(study_id, "completed", "failed")
+    assert view["initial_score"] == pytest.approx(
+        {"metric": "auroc", "by_cases": 0.6, "by_site": 0.6, "sites": 3}, abs=1e-12
+    )
+    first, last = view["rounds"]
+    assert first["score"] == pytest.approx(
+        {"metric": "auroc", "by_cases": 0.85, "by_site": 0.85, "sites": 2}, abs=1e-12
+    )
+    assert last["validate_only"]
+    assert last["score"] is None
+
+
+def test_no_update_stays_on_disk_and_each_is_folded_once(federation: Federation) -> None:
+    study_id = federation.running(rounds=2)
+    for number in (1, 2, 3):
+        do_round(federation, number)
+    federation.researcher.wait_for(study_id, "completed", "failed")
+    with federation.hub.services.database.reading() as session:
+        updates = session.scalars(select(StudyUpdate).where(StudyUpdate.digest.is_not(None))).all()
+        folds = session.scalars(select(AuditEntry.subject).where(AuditEntry.action == "update.fold")).all()
+        study = session.get_one(Study, study_id)
+    assert [row.state for row in updates] == ["folded"] * 6
+    assert len(folds) == len(set(folds)) == 6
+    assert not any(federation.hub.services.blobs.has(str(row.digest)) for row in updates)
+    assert federation.hub.services.blobs.has(str(study.weights_digest))
+
+
+def test_the_same_bytes_may_be_sent_by_every_site_in_every_round(federation: Federation) -> None:
+    """Equal updates share one blob; deleting what is spent never takes what is still needed."""
+    study_id = federation.running(rounds=3)
+    zero = {name: np.zeros_like(array) for name, array in START.items()}
+    for _ in range(3):
+        for site, door in zip(federation.sites, federation.doors, strict=True):
+            site.answer_round(door, site.claim(door), lambda weights, number: zero)
+    do_round(federation, 4)
+    view = federation.researcher.wait_for(study_id, "completed", "failed")
+    assert (view["state"], view["committed"]) == ("completed", 3)
+
+
+def test_a_round_is_open_until_the_last_site_has_answered(federation: Federation) -> None:
+    study_id = federation.running(rounds=1)
+    do_round(federation, 1, order=(0, 1))
+    view = federation.researcher.study(study_id)
+    assert [update["state"] for update in view["rounds"][0]["updates"]].count("verified") == 2
+    assert view["rounds"][0]["state"] == "collecting"
+    do_round(federation, 1, order=(2,))
+    do_round(federation, 2)
+    federation.researcher.wait_for(study_id, "completed")
+
+
+def test_every_transition_is_on_the_audit_trail(federation: Federation) -> None:
+    study_id = federation.running(rounds=1)
+    for number in (1, 2):
+        do_round(federation, number)
+    federation.researcher.wait_for(study_id, "completed")
+    with federation.hub.services.database.reading() as session:
+        entries = session.scalars(
+            select(AuditEntry).where(AuditEntry.subject.startswith(study_id)).order_by(AuditEntry.id)
+        ).all()
+        rounds = session.scalars(select(StudyRound)).all()
+    assert [entry.after for entry in entries if entry.subject == study_id] == [
+        "draft",
+        "recruiting",
+        "running",
+        "completed",
+    ]
+    assert [entry.after for entry in entries if entry.subject == f"{study_id}/1.1"] == [
+        "open",
+        "collecting",
+        "aggregating",
+        "committed",
+    ]
+    assert all(found.state == "committed" for found in rounds)
