@@ -9,31 +9,32 @@ export OMP_NUM_THREADS ?= 1
 .PHONY: demo test check lint setup system clean
 
 demo: setup
-	$(BIN)/medsilo demo $(ARGS)
+	@$(BIN)/medsilo demo $(ARGS)
 
 test: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n auto --dist loadfile $(ARGS)
 
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -m "not slow and not browser" $(ARGS)
+	$(BIN)/pytest -n auto --dist loadfile -m "not slow and not browser" $(ARGS)
 
 setup: system $(STAMP)
 
 system:
-	@./tests/install-system-packages
+	@./tests/install-system-packages >&2
 
 $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
-	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[hub,silo,dev]'
+	@echo "Installing into $(VENV) ..." >&2
+	@$(BIN)/pip install --quiet --upgrade pip >&2
+	@$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[hub,silo,dev]' >&2
 	@touch $@
 
 clean:

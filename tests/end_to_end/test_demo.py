@@ -1,0 +1,109 @@
+"""The whole loop, as ``make demo`` runs it: a hub and three hospitals in processes of their own."""
+
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pydicom
+import pytest
+
+from silo_node.outbox.egress_log import EgressLog
+from tests.end_to_end.demonstration import (
+    Demonstrated,
+    check_sense,
+    command,
+    demonstrate,
+    environment,
+    federated,
+    log_tails,
+    processes_of,
+)
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def phantom(tmp_path_factory: pytest.TempPathFactory) -> Demonstrated:
+    """One demonstration on generated phantoms, looked at by every test here."""
+    return demonstrate(tmp_path_factory.mktemp("demo") / "home")
+
+
+def test_four_models_are_ranked_with_intervals_over_three_sites(phantom: Demonstrated) -> None:
+    check_sense(phantom.report)
+    assert phantom.report["dataset"] == "chest_phantom"
+    assert phantom.report["provenance"] == "synthetic"
+
+
+def test_federated_training_made_the_model_it_started_from_better(phantom: Demonstrated) -> None:
+    """An untrained classifier is near 0.5; the phantoms' finding can be learned."""
+    assert federated(phantom.report)["estimate"] > 0.8
+    assert phantom.report["study"]["metric_per_round"][-1] > 0.75
+
+
+def test_no_process_is_left(phantom: Demonstrated) -> None:
+    assert processes_of(phantom.home) == []
+
+
+def test_every_silos_egress_log_verifies(phantom: Demonstrated) -> None:
+    for number in (1, 2, 3):
+        lines, _ = EgressLog(phantom.home / f"silo-{number}" / "logs" / "egress.jsonl").verify()
+        assert lines > 10
+
+
+def test_no_patient_of_the_folders_is_found_anywhere_after_intake(phantom: Demonstrated) -> None:
+    """Names and ids of the DICOM headers are in the hospitals' own folders and in no file that was made from them."""
+    planted = _planted(phantom.home / "materials" / "sites")
+    assert len(planted) > 100
+    home = phantom.home
+    places = [home / "hub", home / "logs", *home.glob("silo-*/logs"), *home.glob("silo-*/cohorts")]
+    places += [*home.glob("silo-*/outbox"), *home.glob("silo-*/scores"), *home.glob("silo-*/private/raw")]
+    looked_at = [path for place in places for path in place.rglob("*") if path.is_file()]
+    assert len(looked_at) > 300
+    for path in looked_at:
+        data = path.read_bytes()
+        found = [value for value in planted if value.encode() in data]
+        assert not found, f"{path.relative_to(home)} holds {found[0]}"
+    assert not [value for value in planted if value in phantom.messages]
+
+
+def test_interrupting_stops_every_process(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    process = subprocess.Popen(
+        command(home, "--exit", "--json"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while len(list((home / "logs").glob("silo-*.log"))) < 3:
+        assert process.poll() is None, process.stderr.read() if process.stderr else ""
+        assert time.monotonic() < deadline, log_tails(home)
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    printed, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert printed == ""
+    assert processes_of(home) == []
+
+
+def test_a_missing_data_set_is_told_before_anything_starts(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    called = command(home, "--exit", "--dataset", "pneumonia_xray", "--data", str(tmp_path / "nothing"))
+    done = subprocess.run(called, capture_output=True, text=True, timeout=60, env=environment())
+    assert done.returncode == 1
+    assert "[data-missing]" in done.stderr
+    assert done.stdout == ""
+    assert not home.exists()
+
+
+def _planted(folder: Path) -> set[str]:
+    """Return the patients' names and ids in the headers of the generated studies."""
+    found: set[str] = set()
+    for path in folder.rglob("*"):
+        if path.is_file() and path.suffix != ".csv":
+            header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+            found |= {str(header.get(name, "")) for name in ("PatientName", "PatientID")}
+    return {value for value in found if len(value) >= 6}
