@@ -126,8 +126,10 @@ def _send_part(
 ) -> UploadStatus:
     file.seek(status.offset)
     length = file.readinto(buffer)  # type: ignore[attr-defined]  # an unbuffered file is a RawIOBase
-    if not length or status.offset >= size:
-        raise IntegrityError("digest-mismatch", "the hub has every byte and does not accept the file")
+    if status.offset >= size:
+        raise HubUnavailable("unavailable", "the hub has every byte and is not done with them")
+    if not length:
+        raise IntegrityError("size-mismatch", "the file became shorter while it was sent")
     cleared = gate.part(
         buffer[:length],
         purpose=purpose,

@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from federation_hub.client.connection import Connection
 from silo_node.wire.digests import digest_file
-from silo_node.wire.errors import BadInput, HubUnavailable, IntegrityError, WireError
+from silo_node.wire.errors import BadInput, HubUnavailable, WireError
 from silo_node.wire.transfers import OFFSET_HEADER, BlobPurpose, BlobReference, UploadRequest, UploadStatus
 
 Progress = Callable[[int, int], None]
@@ -15,7 +15,7 @@ Progress = Callable[[int, int], None]
 
 _BREAKS_WITHOUT_PROGRESS = 5
 _PAUSE_SECONDS = 0.5
-_GO_ON = frozenset({"hub-unreachable", "offset-mismatch", "state-conflict"})
+_GO_ON = frozenset({"hub-unreachable", "offset-mismatch", "state-conflict", "unavailable"})
 """After these the hub is asked how far it is; it may still be writing what a broken connection brought."""
 
 
@@ -41,8 +41,6 @@ def _send_rest(connection: Connection, file: BinaryIO, status: UploadStatus, siz
     breaks = 0
     while not status.complete:
         progress(status.offset, size)
-        if status.offset >= size:
-            raise IntegrityError("digest-mismatch", "the hub has every byte and does not accept the file")
         try:
             moved = _send_chunk(connection, file, status)
             breaks = 0
@@ -58,10 +56,13 @@ def _send_rest(connection: Connection, file: BinaryIO, status: UploadStatus, siz
 
 def _send_chunk(connection: Connection, file: BinaryIO, status: UploadStatus) -> UploadStatus:
     file.seek(status.offset)
+    chunk = file.read(max(status.chunk_bytes, 1))
+    if not chunk:
+        raise HubUnavailable("unavailable", "the hub has every byte and is not done with them")
     answer = connection.send(
         "PATCH",
         f"/uploads/{status.upload_id}",
-        data=file.read(max(status.chunk_bytes, 1)),
+        data=chunk,
         headers={OFFSET_HEADER: str(status.offset), "Content-Type": "application/octet-stream"},
     )
     return UploadStatus.model_validate_json(answer.content)

@@ -1,12 +1,13 @@
 """Routes of bytes: resumable uploads, and downloads that can go on at an offset."""
 
+from contextlib import suppress
 from typing import cast
 
 from flask import Blueprint, Response, request, send_file
 
 from federation_hub.api import SILO, current_actor, route
-from federation_hub.db import now
 from federation_hub.services import Services, services
+from federation_hub.states import StateConflict
 from federation_hub.storage import service
 from federation_hub.storage.partial import ByteStream
 from federation_hub.storage.tables import Upload
@@ -23,7 +24,7 @@ def announce_upload(body: UploadRequest) -> UploadStatus:
     hub = services()
     with hub.database.session() as session:
         upload = service.announce(session, hub.config, hub.blobs, body, current_actor())
-        return _status(upload, hub)
+    return _status(upload, hub)
 
 
 @route(blueprint, "GET", "/uploads/<upload_id>", returns=UploadStatus, roles=_WRITERS)
@@ -31,7 +32,8 @@ def upload_status(upload_id: str) -> UploadStatus:
     """Tell how far an upload has come."""
     hub = services()
     with hub.database.reading() as session:
-        return _status(service.upload_of(session, upload_id, current_actor()), hub)
+        upload = service.upload_of(session, upload_id, current_actor())
+    return _status(upload, hub)
 
 
 @route(blueprint, "PATCH", "/uploads/<upload_id>", returns=UploadStatus, roles=_WRITERS, sends_bytes=True)
@@ -41,9 +43,8 @@ def append_to_upload(upload_id: str) -> UploadStatus:
     with hub.database.reading() as session:
         upload = service.upload_of(session, upload_id, current_actor())
     if upload.state != "receiving":
-        raise MedSiloError("state-conflict")
-    if hub.partials.append(upload.id, _chunk(hub), offset=_offset(), size=upload.size) == upload.size:
-        _complete(upload, hub)
+        raise StateConflict
+    hub.partials.append(upload.id, _chunk(hub), offset=_offset(), size=upload.size)
     return _status(upload, hub)
 
 
@@ -75,27 +76,15 @@ def _offset() -> int:
     return int(text)
 
 
-def _complete(upload: Upload, hub: Services) -> None:
-    try:
-        service.settle(hub.blobs, hub.partials, upload)
-    except IntegrityError:
-        _mark(upload, "failed", hub)
-        raise
-    _mark(upload, "complete", hub)
-
-
-def _mark(upload: Upload, state: str, hub: Services) -> None:
-    with hub.database.session() as session:
-        row = session.get_one(Upload, upload.id)
-        row.state = upload.state = state
-        row.finished = now()
-
-
 def _status(upload: Upload, hub: Services) -> UploadStatus:
-    complete = upload.state == "complete"
+    offset = upload.size if upload.state == "complete" else hub.partials.offset(upload.id)
+    if upload.state == "receiving" and offset == upload.size:
+        # All of it is here. Where another request is settling it, the client sees so and asks again.
+        with suppress(StateConflict):
+            upload = service.settle(hub, upload.id)
     return UploadStatus(
         upload_id=upload.id,
-        offset=upload.size if complete else hub.partials.offset(upload.id),
+        offset=offset,
         chunk_bytes=hub.config.chunk_bytes,
-        complete=complete,
+        complete=upload.state == "complete",
     )

@@ -6,13 +6,12 @@ or nothing; whatever is unfinished lies in other folders of the same file system
 
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from silo_node.wire.digests import digest_bytes, finish, hex_part, new_hasher
 from silo_node.wire.errors import MedSiloError
-
-_BLOCK = 1024 * 1024
 
 _BLOCK = 1024 * 1024
 
@@ -74,12 +73,20 @@ class BlobStore:
 
     def adopt(self, path: Path, digest: str) -> str:
         """Move a finished file whose address the caller has just computed from its bytes."""
+        os.replace(path, self._place(path, digest))
+        return digest
+
+    def link(self, path: Path, digest: str) -> None:
+        """Make a finished file a blob and leave it where it is, too; one that is a blob already stays."""
+        with suppress(FileExistsError):
+            os.link(path, self._place(path, digest))
+
+    def _place(self, path: Path, digest: str) -> Path:
         with path.open("rb") as file:
             os.fsync(file.fileno())
         target = self.path(digest)
         target.parent.mkdir(exist_ok=True, mode=0o700)
-        os.replace(path, target)
-        return digest
+        return target
 
     def delete(self, digest: str) -> None:
         """Forget a blob nothing refers to any more; one that is not here is forgotten already."""

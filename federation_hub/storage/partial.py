@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Lock
 from typing import BinaryIO, Protocol
 
+from federation_hub.states import StateConflict
 from silo_node.wire.digests import Hasher, finish, new_hasher
 from silo_node.wire.errors import IntegrityError, MedSiloError
 
@@ -74,20 +75,16 @@ class PartialUploads:
                 raise
             return progress.offset
 
-    def digest(self, upload_id: str) -> str:
-        """Return the address of all the bytes that have arrived."""
+    @contextmanager
+    def settling(self, upload_id: str) -> Iterator[str]:
+        """Give the address of all the bytes that have arrived, and keep every other request from them meanwhile."""
         with self._open(upload_id) as file:
-            return finish(self._resume(upload_id, file).hasher)
+            yield finish(self._resume(upload_id, file).hasher)
 
     def discard(self, upload_id: str) -> None:
         """Throw the upload's bytes away."""
         self._forget(upload_id)
         self.path(upload_id).unlink(missing_ok=True)
-
-    def release(self, upload_id: str) -> Path:
-        """Stop keeping track of a finished upload and return its file, for the store to adopt."""
-        self._forget(upload_id)
-        return self.path(upload_id)
 
     @contextmanager
     def _open(self, upload_id: str) -> Iterator[BinaryIO]:
@@ -95,7 +92,7 @@ class PartialUploads:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise MedSiloError("state-conflict") from error
+                raise StateConflict from error
             yield file
 
     def _resume(self, upload_id: str, file: BinaryIO) -> _Progress:

@@ -8,10 +8,11 @@ from sqlalchemy.orm import Session
 
 from federation_hub.accounts.actors import Actor
 from federation_hub.config import HubConfig
+from federation_hub.db import now
 from federation_hub.evaluations.tables import Task
 from federation_hub.models.tables import Model
+from federation_hub.services import Services
 from federation_hub.storage.blobs import BlobStore
-from federation_hub.storage.partial import PartialUploads
 from federation_hub.storage.tables import Upload
 from silo_node.wire.errors import BadInput, IntegrityError, MedSiloError
 from silo_node.wire.transfers import UploadRequest
@@ -60,12 +61,27 @@ def upload_of(session: Session, upload_id: str, actor: Actor) -> Upload:
     return upload
 
 
-def settle(blobs: BlobStore, partials: PartialUploads, upload: Upload) -> None:
-    """Turn a fully arrived upload into a blob; raises ``digest-mismatch`` and throws the bytes away."""
-    if partials.digest(upload.id) != upload.digest:
-        partials.discard(upload.id)
+def settle(services: Services, upload_id: str) -> Upload:
+    """Turn an upload whose every byte has arrived into a blob, also where the hub was killed between the two.
+
+    Its file stays until the blob is there and the database knows, so that a kill at any moment leaves something to
+    settle. Raises ``state-conflict`` while another request has the upload in hand, and ``digest-mismatch``, in which
+    case the bytes are thrown away.
+    """
+    with services.partials.settling(upload_id) as digest:
+        with services.database.reading() as session:
+            upload = session.get_one(Upload, upload_id)
+        if upload.state == "receiving":
+            if digest == upload.digest:
+                services.blobs.link(services.partials.path(upload_id), digest)
+            with services.database.session() as session:
+                upload = session.get_one(Upload, upload_id)
+                upload.state = "complete" if digest == upload.digest else "failed"
+                upload.finished = now()
+        services.partials.discard(upload_id)
+    if upload.state == "failed":
         raise IntegrityError("digest-mismatch")
-    blobs.adopt(partials.release(upload.id), upload.digest)
+    return upload
 
 
 def may_read(session: Session, digest: str, actor: Actor) -> bool:

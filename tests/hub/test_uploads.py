@@ -65,6 +65,48 @@ def test_an_upload_survives_a_restart_of_the_hub(federation: Federation) -> None
     assert hub.blobs.has(digest_bytes(DATA))
 
 
+@pytest.mark.parametrize("asked", ["announced again", "asked for its status"])
+def test_a_hub_killed_between_the_last_byte_and_the_blob_settles_it_later(federation: Federation, asked: str) -> None:
+    """Every byte was written and the process ended before it was said: the next question finds a whole blob."""
+    ada, hub = federation.researcher(), federation.services
+    upload_id = announce(ada)["upload_id"]
+    hub.partials.path(upload_id).write_bytes(DATA)
+    status = announce(ada) if asked == "announced again" else ada.get(f"/uploads/{upload_id}").get_json()
+    assert (status["offset"], status["complete"]) == (len(DATA), True)
+    assert hub.blobs.path(digest_bytes(DATA)).read_bytes() == DATA
+    assert list(hub.blobs.partial.iterdir()) == []
+
+
+def test_a_hub_killed_between_the_blob_and_the_database_settles_it_later(federation: Federation) -> None:
+    """The blob was there already; the upload completes all the same and leaves nothing behind."""
+    ada, hub = federation.researcher(), federation.services
+    upload_id = announce(ada)["upload_id"]
+    hub.partials.path(upload_id).write_bytes(DATA)
+    hub.blobs.link(hub.partials.path(upload_id), digest_bytes(DATA))
+    assert announce(ada)["complete"]
+    assert list(hub.blobs.partial.iterdir()) == []
+
+
+def test_a_question_while_another_request_settles_the_upload_is_answered(federation: Federation) -> None:
+    """Every byte is there, and it is not complete yet: the client asks again."""
+    ada, partials = federation.researcher(), federation.services.partials
+    upload_id = announce(ada)["upload_id"]
+    partials.path(upload_id).write_bytes(DATA)
+    with partials.settling(upload_id):
+        status = announce(ada)
+        assert (status["offset"], status["complete"]) == (len(DATA), False)
+    assert announce(ada)["complete"]
+
+
+def test_wrong_bytes_left_by_a_killed_hub_are_thrown_away(federation: Federation) -> None:
+    """The announcement that finds them is refused as the last chunk would have been; the next one begins anew."""
+    ada, hub = federation.researcher(), federation.services
+    hub.partials.path(announce(ada)["upload_id"]).write_bytes(bytes(len(DATA)))
+    body = {"digest": digest_bytes(DATA), "size": len(DATA), "purpose": "model"}
+    assert ada.post("/uploads", body).get_json()["code"] == "digest-mismatch"
+    assert announce(ada)["offset"] == 0
+
+
 @pytest.mark.parametrize("offset", [5, 250_000])
 def test_a_chunk_at_another_offset_is_refused_and_nothing_is_lost(federation: Federation, offset: int) -> None:
     """The client asks for the offset and goes on."""
@@ -185,7 +227,8 @@ def test_a_body_that_breaks_off_leaves_a_resumable_upload(federation: Federation
     assert offset == 1000
 
     assert partials.append("upl-2", BytesIO(DATA[offset:]), offset=offset, size=len(DATA)) == len(DATA)
-    assert partials.digest("upl-2") == digest_bytes(DATA)
+    with partials.settling("upl-2") as digest:
+        assert digest == digest_bytes(DATA)
 
 
 def test_a_download_can_begin_anywhere(federation: Federation) -> None:
