@@ -134,7 +134,7 @@ class Person:
                 found = self.study(study_id)
                 if found["state"] in states:
                     return found
-            time.sleep(0.02)
+            time.sleep(0.2)
         raise AssertionError(f"the study is {found['state']} after {seconds} s: {found}")
 
 
