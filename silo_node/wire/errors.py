@@ -269,6 +269,18 @@ PROBLEMS: dict[str, Problem] = {
     ),
     "policy-study": Problem(403, "The site does not take part in that study", "The site's data steward decides."),
     "policy-model-tier": Problem(403, "The site does not run this kind of model", "Send a code-free bundle."),
+    "policy-requester": Problem(
+        403, "The site does not work for that organisation or person", "The site's data steward decides."
+    ),
+    "policy-purpose": Problem(
+        403, "The site does not allow that purpose or legal basis", "State another, or ask the site's data steward."
+    ),
+    "policy-budget": Problem(
+        403, "The month's budget at the site is spent", "Wait for the next month; send fewer models."
+    ),
+    "budget-exceeded": Problem(
+        429, "The organisation's submissions of this month are used up", "Wait for the next month."
+    ),
     "policy-minimum-cohort": Problem(
         403, "The cohort is under the site's own minimum", "The site's data steward decides."
     ),
