@@ -15,12 +15,16 @@ from silo_node.wire.errors import ConfigError
 
 TEMPLATE = """\
 # What this site takes part in, and what may leave it. Read again at every decision.
+# silo-node policy explain says which rule decides; every rule is in docs/reference/settings.md.
 minimum_cohort = 20
-model_tiers = [1]
+model_tiers = [1]        # 1: code-free bundles; 2: ONNX; 3: with code, only what containers names
 publication = "withheld" # withheld | pseudonym | named: how leaderboards show this site's own values
 
 [benchmarks]
 allow = []
+
+[requesters]             # absent: everybody may ask; a list: only these
+# organisations = ["Example University"]
 
 [studies]
 allow = []
@@ -30,6 +34,10 @@ others = "hold"          # refuse | hold | auto
 registrations = "hold"
 results = "hold"
 updates = "hold"
+persons = 1              # 2: two different persons
+
+[budget]                 # of each organisation and month
+submissions = 100
 """
 
 
