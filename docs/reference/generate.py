@@ -36,6 +36,8 @@ _WIRE_MODULES = (
     "tasks",
     "estimates",
     "studies",
+    "purposes",
+    "intake",
     "envelope",
     "errors",
 )

@@ -4,7 +4,7 @@ Every check names its rule and says in words what it found, so that ``silo-node 
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from silo_node.policy.budget import NOTHING, Spent
@@ -34,6 +34,9 @@ class Decision:
     words: str = ""
     checks: tuple[Check, ...] = ()
     """What was asked up to the rule that decided."""
+
+    persons: int = 1
+    """Where it is held: how many different persons must release it."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,7 @@ def decide_release(policy: Policy, what: Released) -> Decision:
     """Decide whether something that was computed leaves by itself or waits for a person."""
     auto = getattr(policy.release, what) == "auto"
     words = "it leaves by itself" if auto else f"it waits for {policy.release.persons} person(s)"
-    return Decision("allow" if auto else "hold", None, f"release.{what}", words)
+    return Decision("allow" if auto else "hold", None, f"release.{what}", words, persons=policy.release.persons)
 
 
 def decide_spending(policy: Policy, owner: str, spent: Spent, bits: float) -> Decision:
@@ -153,7 +156,7 @@ def _first_no(checks: Iterable[Check], otherwise: Decision) -> Decision:
         if check.code is not None:
             return Decision("refuse", check.code, check.rule, check.words, tuple(asked))
     asked.append(Check(otherwise.rule, otherwise.code, otherwise.words))
-    return Decision(otherwise.verdict, otherwise.code, otherwise.rule, otherwise.words, tuple(asked))
+    return replace(otherwise, checks=tuple(asked))
 
 
 def _listed(rule: str, code: str, what: str, value: str, allowed: tuple[str, ...] | None) -> Check:
@@ -244,7 +247,13 @@ def _studies(policy: Policy, name: str) -> Decision:
         return Decision("allow", None, "studies.allow", f"study {name!r} is on the list")
     others: dict[str, Decision] = {
         "auto": Decision("allow", None, "studies.others", "studies that are not on the list are said yes to"),
-        "hold": Decision("hold", None, "studies.others", "a person answers studies that are not on the list"),
+        "hold": Decision(
+            "hold",
+            None,
+            "studies.others",
+            "a person answers studies that are not on the list",
+            persons=policy.release.persons,
+        ),
         "refuse": Decision("refuse", "policy-study", "studies.others", f"study {name!r} is not on the list"),
     }
     return others[policy.studies.others]

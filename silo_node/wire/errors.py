@@ -124,6 +124,11 @@ PROBLEMS: dict[str, Problem] = {
     "silo-not-active": Problem(
         403, "The silo is not active", "Ask the hub's admin to compare the fingerprint and approve the silo."
     ),
+    "same-person": Problem(
+        403,
+        "Two different persons must release it",
+        "Ask a second person to look at it, under an account of their own.",
+    ),
     "same-side": Problem(403, "Whoever asks cannot approve", "Let the other side decide."),
     # enrolment
     "enrolment-code-invalid": Problem(403, "The enrolment code is not valid", "Ask the hub's admin for a new code."),
@@ -285,6 +290,11 @@ PROBLEMS: dict[str, Problem] = {
         403, "The cohort is under the site's own minimum", "The site's data steward decides."
     ),
     "policy-refuses-release": Problem(403, "The site did not release the result", "The site's data steward decides."),
+    "log-mismatch": Problem(
+        409,
+        "The hub's intake log and this site's egress log differ",
+        "See which lines; what the hub has and this site never logged must be explained by the hub's operator.",
+    ),
     "policy-invalid": Problem(422, "The policy file is not valid", "Run silo-node policy check."),
     "task-not-signed": Problem(422, "The task is not signed by the pinned hub key", "Nothing was run."),
     "sandbox-unavailable": Problem(

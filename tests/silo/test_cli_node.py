@@ -140,7 +140,7 @@ def test_the_policy_is_shown_whole_and_checked(run: Run, printed: Callable[..., 
     joined = printed(home.path, "policy", "explain", "--benchmark", "one", "--study", "lungs")
     assert (joined["verdict"], joined["rule"]) == ("refuse", "benchmarks.allow")
     assert run(home.path, "policy", "explain").status == 1
-    assert set(printed(home.path, "policy", "schema")["properties"]) == set(Policy.model_fields)
+    assert set(json.loads(run(home.path, "policy", "schema").out)["properties"]) == set(Policy.model_fields)
     home.policy_file.write_text("minimum_cohort = 50\n")
     shown = run(home.path, "policy", "show").out
     assert "minimum_cohort = 50" in shown
