@@ -6,7 +6,7 @@ from typing import Final
 from silo_node.identity import Identity
 from silo_node.journal import Journal
 from silo_node.outbox.box import Item, Outbox
-from silo_node.policy import Decision, decide_consent, load_policy
+from silo_node.policy import Asker, Decision, decide_consent, load_policy
 from silo_node.state import Home
 from silo_node.wire.canonical import message_digest
 from silo_node.wire.cohorts import AssociationDecision
@@ -31,7 +31,9 @@ def consider(home: Home, identity: Identity, journal: Journal, request: StudyCon
     outbox = Outbox(journal)
     if outbox.about(KIND, request.association_id) is not None:
         return None
-    decision = decide_consent(load_policy(home), request.plan, training_cases(home, request.plan.benchmark))
+    asker = Asker(request.organisation, request.requested_by)
+    cases = training_cases(home, request.plan.benchmark)
+    decision = decide_consent(load_policy(home), request.plan, cases, asker)
     _remember(journal, request)
     approve = decision.verdict != "refuse"
     envelope = seal(

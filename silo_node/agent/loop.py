@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from random import Random
 
@@ -28,6 +29,10 @@ from silo_node.agent.tasks import TaskBook
 from silo_node.identity import check_hub_key
 from silo_node.journal import Journal
 from silo_node.outbox.box import Outbox
+from silo_node.policy import load_policy
+from silo_node.policy.hours import is_quiet
+from silo_node.policy.schema import ResourceRules
+from silo_node.sandbox.limits import MEGABYTE
 from silo_node.state import Home
 from silo_node.wire.errors import ConfigError, HubUnavailable, MedSiloError
 from silo_node.wire.tasks import ClaimRequest
@@ -39,6 +44,7 @@ REFUSED_SECONDS = 5.0
 """Pause after a no that may turn into a yes: a silo that is not approved yet, a disk that is full."""
 
 ENDING_SECONDS = 30.0
+COUNT_SECONDS = 30.0
 LOCK_SECONDS = 1.0
 """A command that only looks whether a node runs holds the lock for a moment; that is waited for."""
 
@@ -68,6 +74,7 @@ class Agent:
         self._seen = self._journal.version()
         self._pauses = self._fresh_pauses()
         self._greeted = False
+        self._counted, self._count_again = 0, 0.0
 
     def stop(self, *_: object) -> None:
         """Ask the node to end: running work is stopped where it can go on later."""
@@ -112,8 +119,9 @@ class Agent:
         free = tuple(kind for kind, lane in self._lanes.items() if lane.free)
         if not free:
             return bounds.longest_seconds
-        if self._disk_is_full():
-            _LOG.error("no task is taken", extra={"code": "disk-full"})
+        closed = self._closed()
+        if closed is not None:
+            _LOG.log(*closed)
             return REFUSED_SECONDS
         self._greet()
         answer = self._hub.claim(ClaimRequest.model_validate({"kinds": free}))
@@ -158,11 +166,44 @@ class Agent:
     def _runner(self) -> Runner:
         return Runner(self._node, self._journal, self._keeper, self._courier, self._book, self._outbox)
 
-    def _disk_is_full(self) -> bool:
-        return shutil.disk_usage(self._node.home.path).free < self._node.config.limits.disk_free_mb * 1_000_000
+    def _closed(self) -> tuple[int, str] | None:
+        """Return why no task is taken now, with how serious that is; None where one is."""
+        home, rules = self._node.home, resource_rules(self._node.home)
+        if shutil.disk_usage(home.path).free < self._node.config.limits.disk_free_mb * MEGABYTE:
+            return logging.ERROR, "no task is taken: the disk is full"
+        if self._used() > rules.disk_quota_mb * MEGABYTE:
+            return logging.ERROR, "no task is taken: the policy's disk quota is used up"
+        if is_quiet(rules.quiet_hours, datetime.now().astimezone()):
+            return logging.INFO, "no task is taken in quiet hours"
+        return None
+
+    def _used(self) -> int:
+        """Return what work takes on the disk, counted anew every half a minute."""
+        if time.monotonic() > self._count_again:
+            self._counted = used_by_work(self._node.home)
+            self._count_again = time.monotonic() + COUNT_SECONDS
+        return self._counted
 
     def _fresh_pauses(self) -> Iterator[float]:
         return pauses(self._node.config.poll.backoff_seconds, Random())  # noqa: S311  # jitter needs no secret
+
+
+def resource_rules(home: Home) -> ResourceRules:
+    """Return the policy's rules for this machine; of a policy that is not valid, the defaults: each task says so."""
+    try:
+        return load_policy(home).resources
+    except ConfigError:
+        return ResourceRules()
+
+
+def used_by_work(home: Home) -> int:
+    """Return the bytes that strangers' models and their work take: bundles, scores, work in progress."""
+    return sum(
+        path.lstat().st_size
+        for folder in (home.bundles, home.scores, home.scratch, home.outbox)
+        for path in folder.rglob("*")
+        if path.is_file() and not path.is_symlink()
+    )
 
 
 @contextmanager
