@@ -12,7 +12,8 @@ from silo_node.cli.session import Json, Session, session_of, show, table
 from silo_node.wire.errors import PROBLEMS
 
 if TYPE_CHECKING:
-    from silo_node.intake.run import IntakeReport
+    from silo_node.intake.objects.source import ObjectSource
+    from silo_node.intake.run import IntakeReport, IntakeRules
     from silo_node.intake.source import Source
 
 intake_app = typer.Typer(no_args_is_help=True, help="Take in images, de-identified, into the private store.")
@@ -56,12 +57,12 @@ def folder(
     Example: silo-node intake folder /data/chest --table /data/chest/labels.csv
     """
 
-    def source() -> "Source":
+    def source() -> "ObjectSource":
         from silo_node.intake.dicom_folder import DicomFolder
 
         return DicomFolder(folder, labels)
 
-    _take_in(session_of(context), source, collection, as_json=as_json)
+    _take_in_objects(session_of(context), source, collection, as_json=as_json)
 
 
 @intake_app.command("table")
@@ -119,17 +120,31 @@ def quarantine(context: typer.Context, as_json: Json = False) -> None:
 
 
 def _take_in(session: Session, source: Callable[[], "Source"], collection: str, *, as_json: bool) -> None:
-    from silo_node.intake.run import IntakeRules, take_in
+    from silo_node.intake.run import take_in
+
+    with progress_bar("Taking in", quiet=as_json) as progress:
+        report = take_in(session.home, source(), _rules(session, collection), progress=progress)
+    show(_facts(report), as_json=as_json, text=_text(report))
+
+
+def _take_in_objects(session: Session, source: Callable[[], "ObjectSource"], collection: str, *, as_json: bool) -> None:
+    from silo_node.intake.run import take_in_objects
+
+    with progress_bar("Taking in", quiet=as_json) as progress:
+        report = take_in_objects(session.home, source(), _rules(session, collection), progress=progress)
+    show(_facts(report), as_json=as_json, text=_text(report))
+
+
+def _rules(session: Session, collection: str) -> "IntakeRules":
+    from silo_node.intake.run import IntakeRules
     from silo_node.policy import load_policy
 
-    allowed = frozenset(load_policy(session.home).intake.allow_pixel_risks)
-    with progress_bar("Taking in", quiet=as_json) as progress:
-        report = take_in(session.home, source(), IntakeRules(collection, allowed), progress=progress)
-    show(_facts(report), as_json=as_json, text=_text(report))
+    return IntakeRules(collection, frozenset(load_policy(session.home).intake.allow_pixel_risks))
 
 
 def _facts(report: "IntakeReport") -> dict[str, object]:
     return {
+        "objects": {"new": report.received.new, "known": report.received.known},
         "added": report.added,
         "updated": report.updated,
         "unchanged": report.unchanged,
@@ -138,7 +153,10 @@ def _facts(report: "IntakeReport") -> dict[str, object]:
 
 
 def _text(report: "IntakeReport") -> str:
-    lines = [f"{report.added} cases taken in, {report.updated} updated, {report.unchanged} already there."]
+    lines = []
+    if report.received.new or report.received.known:
+        lines.append(f"{report.received.new} DICOM objects received, {report.received.known} already there.")
+    lines.append(f"{report.added} cases taken in, {report.updated} updated, {report.unchanged} already there.")
     if report.quarantined:
         lines.append(f"{report.quarantined.total()} refused; see silo-node intake quarantine:")
         lines += [f"  {count:6d}  {PROBLEMS[code].title} [{code}]" for code, count in report.quarantined.most_common()]

@@ -2,14 +2,16 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
-from silo_node.intake.dicom_image import read_dicom
-from silo_node.intake.paths import file_stamp, path_identifiers, read_limited
-from silo_node.intake.source import Annotation, Item, SourceCase
-from silo_node.intake.table import annotation_bytes, annotation_identifiers, check_paths, read_table
+from silo_node.intake.paths import file_stamp, read_limited
+from silo_node.intake.source import Annotation, Item
+from silo_node.intake.table import check_paths, read_table
 from silo_node.wire.errors import BadInput
+
+if TYPE_CHECKING:
+    from silo_node.intake.objects.inbox import Inbox
 
 _NOT_AN_IMAGE = ("DICOMDIR",)
 
@@ -36,23 +38,19 @@ class DicomFolder:
         self._paths = list(_files(folder, leave_out=table))
         self._check_rows_have_files()
 
+    def deliver(self, inbox: "Inbox") -> None:
+        """Hand over the files in the order of their paths."""
+        inbox.take_each(self.items(), self._fetch, self._annotation_of, total=len(self._paths))
+
     def items(self) -> list[Item]:
         """Return the files in the order of their paths."""
         return [Item(path, file_stamp(self._folder / path)) for path in self._paths]
 
-    def row_seal(self, item: Item) -> bytes:
-        """Return bytes that change with what the table says about a file."""
-        return annotation_bytes(self._annotation(item.locator))
+    def _fetch(self, item: Item) -> bytes:
+        return read_limited(self._folder / item.locator)
 
-    def read(self, item: Item) -> SourceCase:
-        """Decode one file; see :func:`~silo_node.intake.dicom_image.read_dicom` for what is refused."""
-        annotation = self._annotation(item.locator)
-        case = read_dicom(read_limited(self._folder / item.locator), annotation)
-        more = path_identifiers(item.locator) | annotation_identifiers(annotation)
-        return replace(case, identifiers=case.identifiers | more)
-
-    def _annotation(self, locator: str) -> Annotation | None:
-        path = PurePosixPath(locator)
+    def _annotation_of(self, item: Item) -> Annotation | None:
+        path = PurePosixPath(item.locator)
         places = (str(place) for place in (path, *path.parents))
         return next((self._annotations[place] for place in places if place in self._annotations), None)
 

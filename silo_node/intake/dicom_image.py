@@ -5,7 +5,6 @@ C.7.6.2); that step will take the images this module decodes.
 """
 
 import io
-import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from silo_node.deidentify.attributes import attributes, normal_modality, years_b
 from silo_node.deidentify.dicom_identifiers import dicom_identifiers
 from silo_node.deidentify.pixel_risk import IMAGE_STORAGE, PixelFacts, pixel_risks
 from silo_node.intake.arrays import LARGEST_IMAGE, storable
+from silo_node.intake.objects.header import check_inflated_size
 from silo_node.intake.silence import silent_decoders
 from silo_node.intake.source import Annotation, SourceCase
 from silo_node.wire.errors import BadInput, MedSiloError
@@ -26,7 +26,6 @@ from silo_node.wire.errors import BadInput, MedSiloError
 if TYPE_CHECKING:
     from silo_node.intake.source import Array
 
-_DEFLATED = b"1.2.840.10008.1.2.1.99"
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 _COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 
@@ -51,18 +50,8 @@ def read_dicom(data: bytes, annotation: Annotation | None) -> SourceCase:
 
 
 def _dataset(data: bytes) -> Dataset:
-    if _DEFLATED in data[132:4096]:
-        _check_inflated_size(data)
+    check_inflated_size(data)
     return dcmread(io.BytesIO(data))
-
-
-def _check_inflated_size(data: bytes) -> None:
-    """Refuse a data set that inflates to more than memory should hold, before pydicom inflates all of it at once."""
-    end_of_file_meta = 144 + int.from_bytes(data[140:144], "little")
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    inflater.decompress(data[end_of_file_meta:], LARGEST_IMAGE)
-    if inflater.unconsumed_tail:
-        raise BadInput("image-invalid", "the deflated data set is too large")
 
 
 def _case(dataset: Dataset, data: bytes, annotation: Annotation) -> SourceCase:

@@ -4,16 +4,20 @@ Run again, an intake goes on where it stopped, killed or not: what is booked and
 was refused is tried again, since a decoder may have been installed meanwhile.
 """
 
+import contextlib
 import errno
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from silo_node.catalogue import CaseRow, Catalogue, ItemRow, QuarantineRow
 from silo_node.deidentify.pseudonyms import Pseudonyms, load_or_create_site_key
+from silo_node.intake.objects.inbox import Inbox, Progress, Received
+from silo_node.intake.objects.source import ObjectSource
+from silo_node.intake.objects.stored import StoredObjects
 from silo_node.intake.places import Places
 from silo_node.intake.raw_case import RawCase, raw_case
 from silo_node.intake.source import Item, Source, SourceCase
@@ -26,9 +30,6 @@ GROUP_BYTES = 64 * 2**20
 GROUP_SECONDS = 2.0
 """A group of cases is flushed and booked when it reaches one of these; so much is done again after a kill."""
 
-Progress = Callable[[int, int], None]
-"""Called with the items done and the items there are."""
-
 
 @dataclass(frozen=True)
 class IntakeRules:
@@ -40,20 +41,26 @@ class IntakeRules:
     allowed_risks: frozenset[str] = frozenset()
     """Coded pixel risks (:data:`~silo_node.deidentify.pixel_risk.RISKS`) the policy lets through."""
 
+    quota_bytes: int | None = None
+    """The most that all DICOM objects in the private store may have together; None is no bound."""
+
 
 @dataclass
 class IntakeReport:
     """Counts of what became of the items."""
+
+    received: Received = field(default_factory=Received)
+    """What became of DICOM objects on their way into the private store, before they were turned into cases."""
 
     added: int = 0
     updated: int = 0
     """Known images with another label, split or attribute than before."""
 
     unchanged: int = 0
-    """Items whose image was there already, from an earlier run or from another file."""
+    """Items whose case was there already, from an earlier run or from another file."""
 
     quarantined: Counter[str] = field(default_factory=Counter)
-    """Refused items by code."""
+    """Refused objects and items by code."""
 
 
 def take_in(
@@ -64,35 +71,93 @@ def take_in(
     progress: Progress = lambda done, total: None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> IntakeReport:
-    """Take in everything a source has.
+    """Take in every case a source has.
 
     Raises ``state-locked`` while another intake runs, ``config-missing`` when there are cases but the site key is
     gone, ``disk-full``. What is wrong with a single item is not raised: it is quarantined.
     """
     home.create()
-    with exclusive(home), Catalogue(home.catalogue) as catalogue:
+    with exclusive(home), Catalogue(home.catalogue) as catalogue, full_disk_is_told(home):
         intake = _Intake(home, catalogue, _pseudonyms(home, catalogue), source, rules, now)
         try:
             _take_all(intake, source, progress)
-        except (OSError, sqlite3.OperationalError) as error:
-            if _disk_is_full(error):
-                raise MedSiloError("disk-full", str(home.path)) from None
-            raise
         finally:
             intake.close()
         return intake.report
 
 
+def take_in_objects(
+    home: Home, source: ObjectSource, rules: IntakeRules, *, progress: Progress = lambda done, total: None
+) -> IntakeReport:
+    """Take in every DICOM object a source has, then the cases of all studies that are complete.
+
+    Raises what :func:`take_in` does, ``quota-exceeded``, and what stops the source, such as ``pacs-unreachable``.
+    """
+    received = deliver(home, source, rules, progress=progress)
+    report = take_in_settled(home, rules, progress=progress)
+    report.received = received
+    report.quarantined += received.refused
+    return report
+
+
+def deliver(
+    home: Home, source: ObjectSource, rules: IntakeRules, *, progress: Progress = lambda done, total: None
+) -> Received:
+    """Bring a source's objects into the private store, without turning them into cases."""
+    with full_disk_is_told(home), contextlib.closing(inbox_of(home, source, rules, progress)) as inbox:
+        source.deliver(inbox)
+        inbox.settle_delivered()
+        return inbox.received
+
+
+def take_in_settled(home: Home, rules: IntakeRules, *, progress: Progress = lambda done, total: None) -> IntakeReport:
+    """Take in the cases of the settled studies in which something is new, whatever way they came."""
+    with contextlib.closing(StoredObjects(home.create(), rules.collection)) as stored:
+        report = take_in(home, stored, rules, progress=progress)
+        stored.mark_taken()
+        return report
+
+
+def inbox_of(
+    home: Home, source: ObjectSource, rules: IntakeRules, progress: Progress = lambda done, total: None
+) -> Inbox:
+    """Open the inbox for one source; raises ``config-missing`` as :func:`take_in` does."""
+    home.create()
+    with Catalogue(home.catalogue) as catalogue:
+        pseudonyms = _pseudonyms(home, catalogue)
+    return Inbox(
+        home,
+        pseudonyms,
+        kind=source.kind,
+        root=source.root,
+        collection=rules.collection,
+        quota_bytes=rules.quota_bytes,
+        progress=progress,
+    )
+
+
 def _take_all(intake: "_Intake", source: Source, progress: Progress) -> None:
-    items = list(source.items())
-    for done, item in enumerate(items):
-        progress(done, len(items))
+    total = source.count()
+    for done, item in enumerate(source.items()):
+        progress(done, total)
         intake.take(item)
     intake.book()
-    progress(len(items), len(items))
+    progress(total, total)
 
 
-def _disk_is_full(error: OSError | sqlite3.OperationalError) -> bool:
+@contextlib.contextmanager
+def full_disk_is_told(home: Home) -> Iterator[None]:
+    """Turn the system's word for a full disk into ``disk-full``."""
+    try:
+        yield
+    except (OSError, sqlite3.OperationalError) as error:
+        if disk_is_full(error):
+            raise MedSiloError("disk-full", str(home.path)) from None
+        raise
+
+
+def disk_is_full(error: OSError | sqlite3.OperationalError) -> bool:
+    """Tell whether an error means that there is no room left."""
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
     return error.sqlite_errorcode == sqlite3.SQLITE_FULL
@@ -208,7 +273,7 @@ class _Intake:
     def _refuse(self, item: Item, locator: str, code: str, reasons: frozenset[str] = frozenset()) -> None:
         self.report.quarantined[code] += 1
         self._refusals.append(QuarantineRow(locator, self._source.kind, code, tuple(sorted(reasons))))
-        self._refused_places[locator] = f"{self._source.root}/{item.locator}"
+        self._refused_places[locator] = self._source.shown(item)
 
     def _count_unchanged(self, known: ItemRow) -> None:
         self.report.unchanged += 1

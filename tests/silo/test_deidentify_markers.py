@@ -13,7 +13,7 @@ from silo_node.cohorts.build import build_cohort
 from silo_node.cohorts.registry import prepare_registration
 from silo_node.deidentify.pixel_risk import RISKS
 from silo_node.intake.dicom_folder import DicomFolder
-from silo_node.intake.run import IntakeRules, take_in
+from silo_node.intake.run import IntakeRules, take_in_objects
 from silo_node.state import Home
 from tests.data import data_folder
 from tests.silo.preparations import classification, fit
@@ -126,15 +126,18 @@ def test_no_marker_is_in_anything_that_intake_and_cohort_write(hospital: tuple[P
     folder, _ = hospital
     home = Home(tmp_path / "silo")
     source = DicomFolder(folder, folder / "labels.csv")
-    report = take_in(home, source, IntakeRules(allowed_risks=frozenset(RISKS) - {"burned-in-annotation"}))
+    report = take_in_objects(home, source, IntakeRules(allowed_risks=frozenset(RISKS) - {"burned-in-annotation"}))
     assert report.added == len(SAMPLES) + 5
     assert report.quarantined == {"pixel-risk": 1, "not-dicom": 1, "file-undecodable": 1}
     cohort = build_cohort(home, classification(), fit, minimum_cases=1).cohort
     registration = prepare_registration(home, cohort.cohort_id, silo_id="silo-abcdef12", provenance="clinical")
 
     written = every_byte(home.path)
-    # The one place that may name a refused file, for the local user to find it.
-    outside = [(path, data) for path, data in written if path.name not in ("places.sqlite", "places.sqlite-journal")]
+    # What came in is kept as it came, with its index, and so is where a refused file lies: all in the private store.
+    kept_as_it_came = ("private/objects/", "private/objects.sqlite", "private/places.sqlite")
+    outside = [
+        (path, data) for path, data in written if not str(path.relative_to(home.path)).startswith(kept_as_it_came)
+    ]
     assert [path for path, data in outside if MARKER.search(data)] == []
     assert not MARKER.search(registration.model_dump_json().encode())
     for text in (b"Musterfrau", b"musterfrau", b"19640812", b"1964-08-12", b"Doe_John", b"Regression"):
@@ -147,6 +150,6 @@ def test_what_a_terminal_or_a_log_shows_holds_no_marker(
 ) -> None:
     folder, _ = hospital
     shutil.copytree(folder, tmp_path / "copy")
-    take_in(Home(tmp_path / "silo"), DicomFolder(tmp_path / "copy"), IntakeRules())
+    take_in_objects(Home(tmp_path / "silo"), DicomFolder(tmp_path / "copy"), IntakeRules())
     shown = capfd.readouterr()
     assert not MARKER.search((shown.out + shown.err + caplog.text).encode())

@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 from silo_node.catalogue import Catalogue
 from silo_node.intake.dicom_folder import DicomFolder
 from silo_node.intake.dicom_image import image_array, read_dicom
-from silo_node.intake.run import IntakeReport, IntakeRules, take_in
+from silo_node.intake.run import IntakeReport, IntakeRules, take_in_objects
 from silo_node.intake.source import Annotation, SourceCase
 from silo_node.state import Home
 from silo_node.wire.errors import BadInput
@@ -22,7 +22,7 @@ from tests.silo.sources import save, write_table, xray
 
 
 def take(home: Home, folder: Path, table: Path | None = None, *, risks: frozenset[str] = frozenset()) -> IntakeReport:
-    return take_in(home, DicomFolder(folder, table), IntakeRules(allowed_risks=risks))
+    return take_in_objects(home, DicomFolder(folder, table), IntakeRules(allowed_risks=risks))
 
 
 def records(home: Home) -> list[dict[str, object]]:
@@ -84,8 +84,8 @@ def test_an_image_taken_in_twice_is_one_case(home: Home, folder: Path) -> None:
     (folder / "copy").mkdir()
     (folder / "copy/b.dcm").write_bytes((folder / "a.dcm").read_bytes())
     first, second = take(home, folder), take(home, folder)
-    assert (first.added, first.unchanged) == (1, 1)
-    assert (second.added, second.unchanged) == (0, 2)
+    assert (first.added, first.received.new, first.received.known) == (1, 1, 1)
+    assert (second.added, second.received.new, second.received.known) == (0, 0, 2)
     assert len(list(home.raw.iterdir())) == 1
 
 
@@ -186,7 +186,7 @@ def test_a_table_may_say_who_the_patient_is() -> None:
 
 
 def test_a_deflated_bomb_is_refused_before_it_inflates(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("silo_node.intake.dicom_image.LARGEST_IMAGE", 100)
+    monkeypatch.setattr("silo_node.intake.objects.header.LARGEST_IMAGE", 100)
     bomb = xray()
     bomb.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
     with pytest.raises(BadInput) as refusal:
@@ -230,7 +230,7 @@ def test_every_sample_of_the_makers_is_taken_in_or_refused_with_a_code(home: Hom
     # The RLE, JPEG 2000 and big-endian copies of one pydicom sample share its UID but not its bytes.
     assert report.quarantined["duplicate-conflict"] >= 4
     assert report.added >= 80
-    assert report.added + report.unchanged + report.quarantined.total() == len(DicomFolder(samples).items())
+    assert report.added + report.received.known + report.quarantined.total() == len(DicomFolder(samples).items())
 
 
 def test_a_real_slice_equals_what_pydicom_and_its_slope_give(home: Home, folder: Path) -> None:
