@@ -5,11 +5,9 @@ was refused is tried again, since a decoder may have been installed meanwhile.
 """
 
 import contextlib
-import errno
-import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -20,6 +18,7 @@ from silo_node.intake.objects.source import ObjectSource
 from silo_node.intake.objects.stored import StoredObjects
 from silo_node.intake.places import Places
 from silo_node.intake.raw_case import RawCase, raw_case
+from silo_node.intake.room import full_disk_is_told
 from silo_node.intake.source import Item, Source, SourceCase
 from silo_node.intake.store import RawStore, exclusive
 from silo_node.state import Home
@@ -62,6 +61,18 @@ class IntakeReport:
     quarantined: Counter[str] = field(default_factory=Counter)
     """Refused objects and items by code."""
 
+    def add(self, more: "IntakeReport") -> None:
+        """Count another run's cases as well."""
+        self.added += more.added
+        self.updated += more.updated
+        self.unchanged += more.unchanged
+        self.quarantined += more.quarantined
+
+    def add_received(self, received: Received) -> None:
+        """Count what was delivered before the cases were taken in."""
+        self.received = received
+        self.quarantined += received.refused
+
 
 def take_in(
     home: Home,
@@ -95,8 +106,7 @@ def take_in_objects(
     """
     received = deliver(home, source, rules, progress=progress)
     report = take_in_settled(home, rules, progress=progress)
-    report.received = received
-    report.quarantined += received.refused
+    report.add_received(received)
     return report
 
 
@@ -143,24 +153,6 @@ def _take_all(intake: "_Intake", source: Source, progress: Progress) -> None:
         intake.take(item)
     intake.book()
     progress(total, total)
-
-
-@contextlib.contextmanager
-def full_disk_is_told(home: Home) -> Iterator[None]:
-    """Turn the system's word for a full disk into ``disk-full``."""
-    try:
-        yield
-    except (OSError, sqlite3.OperationalError) as error:
-        if disk_is_full(error):
-            raise MedSiloError("disk-full", str(home.path)) from None
-        raise
-
-
-def disk_is_full(error: OSError | sqlite3.OperationalError) -> bool:
-    """Tell whether an error means that there is no room left."""
-    if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return error.sqlite_errorcode == sqlite3.SQLITE_FULL
 
 
 def _pseudonyms(home: Home, catalogue: Catalogue) -> Pseudonyms:

@@ -205,6 +205,30 @@ PROBLEMS: dict[str, Problem] = {
         "An identifier was found in de-identified output; nothing was kept",
         "Report this; it is a fault of the software or of the profile.",
     ),
+    "archive-unsafe": Problem(
+        422,
+        "An archive is damaged, encrypted, or unpacks to far too much",
+        "Unpack it by hand, look, and take in the folder.",
+    ),
+    "pacs-unreachable": Problem(
+        503,
+        "The PACS does not answer",
+        "Check host, port and firewall; run the command again, it goes on where it stopped.",
+    ),
+    "pacs-refused": Problem(
+        403,
+        "The PACS refuses this node",
+        "Let the PACS's administrator enter this node's AE title, or check the credentials.",
+    ),
+    "pacs-certificate": Problem(
+        502, "The certificate of the other side is not trusted", "Check the host name, and ca_bundle in silo.toml."
+    ),
+    "pacs-failed": Problem(
+        502, "The PACS did not deliver", "Run the command again; what is here already is not fetched twice."
+    ),
+    "listener-unavailable": Problem(
+        409, "The node cannot listen there", "Check intake.listener in silo.toml: address, port, certificate."
+    ),
     # models
     "bundle-invalid": Problem(
         422, "The bundle is not in the code-free profile", "Run medsilo model check; it names the file and field."

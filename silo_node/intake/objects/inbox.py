@@ -18,6 +18,7 @@ from silo_node.intake.objects.files import ObjectFiles
 from silo_node.intake.objects.header import ObjectHeader, read_header
 from silo_node.intake.objects.index import ObjectIndex, ObjectRow
 from silo_node.intake.places import Places
+from silo_node.intake.room import full_disk_is_told
 from silo_node.intake.source import Annotation, Item
 from silo_node.intake.table import annotation_bytes
 from silo_node.state import Home
@@ -70,6 +71,7 @@ class Inbox:
     ) -> None:
         """Open the store for a source. ``quota_bytes`` bounds all objects together; None is no bound."""
         self.received = Received()
+        self._home = home
         self._kind, self._root, self._collection = kind, root, collection
         self._pseudonyms, self._progress, self._clock = pseudonyms, progress, clock
         self._lock = threading.RLock()
@@ -113,14 +115,15 @@ class Inbox:
         self.book()
         self._progress(total, total)
 
-    def receive(self, item: Item, data: bytes) -> None:
+    def receive(self, item: Item, data: bytes, *, instance: str) -> None:
         """Keep an object whose sender waits: it is on the disk and booked when this returns.
 
-        Raises :class:`BadInput` for an object that is refused, which is quarantined by then, ``quota-exceeded``.
+        Raises :class:`BadInput` for an object that is refused, which is quarantined by then, such as
+        ``image-invalid`` for one that is not the announced ``instance``; ``quota-exceeded``, ``disk-full``.
         """
-        with self._lock:
+        with self._lock, full_disk_is_told(self._home):
             try:
-                self._keep(item, data, None)
+                self._keep(item, data, None, announced=instance)
             except BadInput as refusal:
                 self.refuse(item, refusal.code)
                 raise
@@ -176,8 +179,10 @@ class Inbox:
         else:
             self._again(item, known, annotation)
 
-    def _keep(self, item: Item, data: bytes, annotation: Annotation | None) -> None:
+    def _keep(self, item: Item, data: bytes, annotation: Annotation | None, announced: str | None = None) -> None:
         header = read_header(data)
+        if announced is not None and announced != header.instance:
+            raise BadInput("image-invalid", "its SOP Instance UID is not the announced one")
         with self._lock:
             present = self._present(header.instance)
             if present is None:
