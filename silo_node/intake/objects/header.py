@@ -72,7 +72,7 @@ def read_header(data: bytes) -> ObjectHeader:
 
 
 def _header(dataset: Dataset, data: bytes) -> ObjectHeader:
-    instance, syntax = _uid(dataset, "SOPInstanceUID"), str(dataset.file_meta.get("TransferSyntaxUID", ""))
+    instance, syntax = _instance(dataset), str(dataset.file_meta.get("TransferSyntaxUID", ""))
     return ObjectHeader(
         instance=instance,
         # Old samples lack the upper UIDs; an object is then a series of its own.
@@ -106,8 +106,8 @@ def check_inflated_size(data: bytes) -> None:
         raise BadInput("image-invalid", "the deflated data set is too large")
 
 
-def _uid(dataset: Dataset, keyword: str) -> str:
-    value = _text(dataset, keyword)
+def _instance(dataset: Dataset) -> str:
+    value = _text(dataset, "SOPInstanceUID")
     if not value or len(value) > _LONGEST_UID:
         raise BadInput("image-invalid", "it has no SOP Instance UID")
     return value

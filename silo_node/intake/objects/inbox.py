@@ -130,6 +130,11 @@ class Inbox:
             finally:
                 self.book()
 
+    def pass_by(self, item: Item) -> None:
+        """Note that a place without an object of its own, such as an archive, is not refused any more."""
+        with self._lock:
+            self._passed.append(item)
+
     def refuse(self, item: Item, code: str) -> None:
         """Quarantine a place of the source."""
         with self._lock:
@@ -300,6 +305,7 @@ class Inbox:
     def _book_refusals(self) -> None:
         kept = [self._locator(arrival.item) for arrival in self._arrivals.values()]
         kept += [self._locator(item) for item, _, _ in self._repeated]
+        kept += [self._locator(item) for item in self._passed]
         self._places.put(self._refused_places)
         with self._catalogue.transaction():
             for locator in kept:
@@ -320,6 +326,7 @@ class Inbox:
     def _new_group(self) -> None:
         self._arrivals: dict[str, _Arrival] = {}
         self._repeated: list[tuple[Item, ObjectRow, Annotation | None]] = []
+        self._passed: list[Item] = []
         self._refusals: dict[str, QuarantineRow] = {}
         self._refused_places: dict[str, str] = {}
         self._bytes = 0
