@@ -85,10 +85,10 @@ def image_array(dataset: Dataset) -> "Array":
     range of the stored bits, so that the same tissue is bright in images of either kind.
     """
     _check_single_image(dataset)
-    stored = _without_embedded_overlays(pixel_array(dataset), dataset)
+    stored = without_embedded_overlays(pixel_array(dataset), dataset)
     if dataset.PhotometricInterpretation in _COLOUR:
         return storable(np.moveaxis(stored, -1, 0))
-    values = np.asarray(apply_modality_lut(_upright(stored, dataset), dataset))
+    values = np.asarray(apply_modality_lut(upright(stored, dataset), dataset))
     return storable(values)
 
 
@@ -103,7 +103,7 @@ def _check_single_image(dataset: Dataset) -> None:
         raise BadInput("image-invalid", "it is too large")
 
 
-def _without_embedded_overlays(stored: "Array", dataset: Dataset) -> "Array":
+def without_embedded_overlays(stored: "Array", dataset: Dataset) -> "Array":
     """Clear the bits above Bits Stored, where old devices draw overlays, names among them (PS3.5 section 8)."""
     if not np.issubdtype(stored.dtype, np.integer):
         return stored
@@ -114,7 +114,8 @@ def _without_embedded_overlays(stored: "Array", dataset: Dataset) -> "Array":
     return cleared
 
 
-def _upright(stored: "Array", dataset: Dataset) -> "Array":
+def upright(stored: "Array", dataset: Dataset) -> "Array":
+    """Invert MONOCHROME1 over the range of the stored bits; other images stay as they are."""
     if dataset.PhotometricInterpretation != "MONOCHROME1":
         return stored
     signed, bits = int(dataset.PixelRepresentation), int(dataset.BitsStored)
