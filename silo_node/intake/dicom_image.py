@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from silo_node.intake.source import Array
 
 _GREY = ("MONOCHROME1", "MONOCHROME2")
+_SAYS_BODY_PART = ("BodyPartExamined", "StudyDescription", "SeriesDescription", "ProtocolName")
+"""Body Part Examined is often empty; the descriptions say it then, in words that err to the careful side."""
+
 _COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 
 
@@ -55,10 +58,10 @@ def _dataset(data: bytes) -> Dataset:
 
 
 def _case(dataset: Dataset, data: bytes, annotation: Annotation) -> SourceCase:
-    if _text(dataset, "SOPClassUID") not in IMAGE_STORAGE:
+    if header_text(dataset, "SOPClassUID") not in IMAGE_STORAGE:
         raise BadInput("sop-class-refused")
-    instance = _text(dataset, "SOPInstanceUID")
-    patient = annotation.patient or _text(dataset, "PatientID")
+    instance = header_text(dataset, "SOPInstanceUID")
+    patient = annotation.patient or header_text(dataset, "PatientID")
     if not instance:
         raise BadInput("image-invalid", "it has no SOP Instance UID")
     if not patient:
@@ -71,9 +74,9 @@ def _case(dataset: Dataset, data: bytes, annotation: Annotation) -> SourceCase:
         spacing_mm=_spacing(dataset),
         label=annotation.label,
         split=annotation.split,
-        modality=normal_modality(_text(dataset, "Modality")),
-        attributes=_attributes(dataset, annotation),
-        risks=pixel_risks(_facts(dataset)),
+        modality=normal_modality(header_text(dataset, "Modality")),
+        attributes=header_attributes(dataset, annotation),
+        risks=pixel_risks(pixel_facts(dataset)),
         identifiers=dicom_identifiers(dataset),
     )
 
@@ -123,28 +126,33 @@ def upright(stored: "Array", dataset: Dataset) -> "Array":
     return lowest_plus_highest - stored.astype(np.int32)
 
 
-def _facts(dataset: Dataset) -> PixelFacts:
+def pixel_facts(dataset: Dataset) -> PixelFacts:
+    """Return what the rules about risky pixels look at."""
     image_type, tags = dataset.get("ImageType") or (), dataset.keys()
     return PixelFacts(
-        sop_class=_text(dataset, "SOPClassUID"),
-        modality=_text(dataset, "Modality").upper(),
-        burned_in_annotation=_text(dataset, "BurnedInAnnotation").upper(),
+        sop_class=header_text(dataset, "SOPClassUID"),
+        modality=header_text(dataset, "Modality").upper(),
+        burned_in_annotation=header_text(dataset, "BurnedInAnnotation").upper(),
         image_type=tuple(str(part).upper() for part in ([image_type] if isinstance(image_type, str) else image_type)),
-        body_part=_text(dataset, "BodyPartExamined").upper(),
+        body_part=" ".join(header_text(dataset, keyword) for keyword in _SAYS_BODY_PART).upper(),
         overlays=any(0x6000 <= tag.group <= 0x601E for tag in tags),
     )
 
 
-def _attributes(dataset: Dataset, annotation: Annotation) -> dict[str, str]:
-    age = years_from_text(annotation.age or _text(dataset, "PatientAge"))
+def header_attributes(dataset: Dataset, annotation: Annotation) -> dict[str, str]:
+    """Return the listed attributes of an image; what a table says goes before the header."""
+    age = years_from_text(annotation.age or header_text(dataset, "PatientAge"))
     if age is None:
-        study = _text(dataset, "StudyDate") or _text(dataset, "AcquisitionDate")
-        age = years_between(_text(dataset, "PatientBirthDate"), study)
+        study = header_text(dataset, "StudyDate") or header_text(dataset, "AcquisitionDate")
+        age = years_between(header_text(dataset, "PatientBirthDate"), study)
     return attributes(
-        maker=annotation.maker or _text(dataset, "Manufacturer"),
-        sex=annotation.sex or _text(dataset, "PatientSex"),
+        maker=annotation.maker or header_text(dataset, "Manufacturer"),
+        sex=annotation.sex or header_text(dataset, "PatientSex"),
         age_years=age,
-        view=_text(dataset, "ViewPosition"),
+        view=header_text(dataset, "ViewPosition"),
+        body_part=header_text(dataset, "BodyPartExamined"),
+        tesla=_number(dataset, "MagneticFieldStrength"),
+        kilovolts=_number(dataset, "KVP"),
     )
 
 
@@ -158,6 +166,14 @@ def _spacing(dataset: Dataset) -> tuple[float, ...] | None:
     return millimetres
 
 
-def _text(dataset: Dataset, keyword: str) -> str:
+def _number(dataset: Dataset, keyword: str) -> float | None:
+    try:
+        return float(header_text(dataset, keyword))
+    except ValueError:
+        return None
+
+
+def header_text(dataset: Dataset, keyword: str) -> str:
+    """Return an element as text, empty where there is none."""
     value = dataset.get(keyword)
     return "" if value is None else str(value).strip()
