@@ -168,7 +168,7 @@ class Catalogue:
         values = (row.case_id, row.patient, row.collection, row.source, row.modality, row.content, row.record)
         self._connection.execute(
             "INSERT INTO cases VALUES (?,?,?,?,?,?,?,?,?) ON CONFLICT (case_id) DO UPDATE SET"
-            " patient = excluded.patient, modality = excluded.modality,"
+            " patient = excluded.patient, modality = excluded.modality, content = excluded.content,"
             " record = excluded.record, labelled = excluded.labelled",
             (*values, row.labelled, stamp(at)),
         )

@@ -38,7 +38,8 @@ class DicomFolder:
         self.root = str(self._folder.resolve())
         self._annotations: Mapping[str, Annotation] = read_table(table) if table else {}
         check_paths(self._annotations, self._folder)
-        self._paths = _files(folder, leave_out=table) if folder.is_dir() else [folder.name]
+        besides = _label_volumes(self._annotations)
+        self._paths = _files(folder, leave_out=table, besides=besides) if folder.is_dir() else [folder.name]
         self._check_rows_have_files()
 
     def deliver(self, inbox: "Inbox") -> None:
@@ -82,7 +83,13 @@ def is_archive(path: Path) -> bool:
     return path.suffix.lower() == ".zip"
 
 
-def _files(folder: Path, leave_out: Path | None) -> list[str]:
+def _label_volumes(annotations: Mapping[str, Annotation]) -> frozenset[str]:
+    """Return the label maps that are no DICOM objects: they are read beside their series, not delivered."""
+    named = (annotation.label_path or "" for annotation in annotations.values())
+    return frozenset(path for path in named if path.endswith((".nii", ".nii.gz")))
+
+
+def _files(folder: Path, leave_out: Path | None, besides: frozenset[str]) -> list[str]:
     skipped = leave_out.resolve() if leave_out else None
     found = []
     for place, folders, names in os.walk(folder):
@@ -91,4 +98,4 @@ def _files(folder: Path, leave_out: Path | None) -> list[str]:
             path = Path(place, name)
             if not name.startswith(".") and name not in _NOT_AN_IMAGE and path.resolve() != skipped:
                 found.append(path.relative_to(folder).as_posix())
-    return sorted(found)
+    return sorted(set(found) - besides)

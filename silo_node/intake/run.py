@@ -230,11 +230,12 @@ class _Intake:
         """
         row = self._row(case, raw)
         known = self._cases.get(raw.case_id) or self._catalogue.case(raw.case_id)
-        if known is not None and known.content != row.content:
+        other_bytes = known is not None and known.content != row.content
+        if other_bytes and not case.may_grow:
             raise BadInput("duplicate-conflict")
         if known is None:
             self.report.added += 1
-        elif known.record == row.record or not raw.labelled:
+        elif not other_bytes and (known.record == row.record or not raw.labelled):
             self.report.unchanged += 1
             return
         elif raw.case_id in self._labelled_now:

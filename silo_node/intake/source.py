@@ -75,6 +75,9 @@ class SourceCase:
     risks: frozenset[str] = frozenset()
     """Coded reasons to think that the pixels show who the patient is."""
 
+    may_grow: bool = False
+    """Whether other bytes under the same identity are more of the same: a series whose last slices came late."""
+
     identifiers: Identifiers = field(default_factory=Identifiers)
 
 

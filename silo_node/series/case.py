@@ -22,6 +22,7 @@ from silo_node.intake.dicom_image import header_attributes, header_text, pixel_f
 from silo_node.intake.silence import silent_decoders
 from silo_node.intake.source import Annotation, SourceCase
 from silo_node.series.geometry import Grid
+from silo_node.series.planes import is_multiframe
 from silo_node.series.segmentation import lay_over, segment_labels
 from silo_node.series.volume import series_volume
 from silo_node.wire.errors import BadInput, MedSiloError
@@ -55,6 +56,16 @@ def series_case(
     except Exception:
         # A damaged file can make a decoder raise anything, and its message may quote the file.
         raise BadInput("file-undecodable") from None
+
+
+def is_volume(data: bytes) -> bool:
+    """Tell whether an object holds many slices by itself."""
+    try:
+        with silent_decoders():
+            return is_multiframe(dcmread(io.BytesIO(data), stop_before_pixels=True))
+    except Exception:
+        # As above; what cannot be read is refused, with its reason, when it is decoded.
+        return False
 
 
 def segmented_series(segmentation: bytes) -> frozenset[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydicom import Dataset
-from pydicom.pixels.utils import iter_pixels
+from pydicom.pixels.utils import pixel_array
 
 from silo_node.intake.arrays import label_values
 from silo_node.series.geometry import Grid, Plane
@@ -79,7 +79,9 @@ def _frames(segmentation: Dataset, grid: Grid, kind: str) -> Iterator[tuple[int,
     shared = segmentation.get("SharedFunctionalGroupsSequence") or []
     groups: Any = segmentation.get("PerFrameFunctionalGroupsSequence") or []
     planes = planes_of(segmentation)
-    for plane, group, frame in zip(planes, groups, iter_pixels(segmentation), strict=True):
+    # All at once: pydicom cannot unpack single frames of bits whose number is no multiple of eight.
+    pixels = pixel_array(segmentation).reshape(len(planes), *planes[0].shape)
+    for plane, group, frame in zip(planes, groups, pixels, strict=True):
         yield _place(plane, grid), None if kind == "LABELMAP" else _segment([group, *shared]), frame
 
 

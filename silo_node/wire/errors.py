@@ -230,6 +230,9 @@ PROBLEMS: dict[str, Problem] = {
         "A segmentation does not lie on its image's voxels",
         "Give the one that was drawn on this series; nothing is resampled.",
     ),
+    "segmentation-ambiguous": Problem(
+        422, "Several segmentations were drawn on one series", "Name one in the table's column label_path."
+    ),
     "segmentation-overlap": Problem(
         422, "Two segments of a segmentation claim the same voxel", "Export it without overlaps, one label a voxel."
     ),
