@@ -17,7 +17,12 @@ from silo_node.deidentify.identifiers import Identifiers
 SHORTEST_DIGITS = 8
 """Shorter numbers occur by chance in numbers."""
 
+FEWEST_CHARACTERS = 2
+"""Texts of fewer different characters, such as 00000000, occur in flat arrays."""
+
 _GRAM = 6
+_DIGEST = 16
+_HEX = re.compile(rb"[0-9a-f]+")
 _WORD = re.compile(r"\w+")
 
 OWN_WORDS = frozenset(value for values in VOCABULARY.values() for value in values) | frozenset(BODY_PARTS)
@@ -57,7 +62,7 @@ class IdentifierSearch:
         codes = _three_byte_codes(data)
         places = np.flatnonzero(self._first[codes[:-3]] & self._second[codes[3:]])
         return any(
-            data.startswith(needle, place)
+            data.startswith(needle, place) and not _in_digest(data, place, needle)
             for place in places.tolist()
             for needle in self._needles.get(data[place : place + _GRAM], ())
         )
@@ -68,15 +73,23 @@ def _three_byte_codes(data: bytes) -> Any:
     return (values[:-2] << 16) | (values[1:-1] << 8) | values[2:]
 
 
+def _in_digest(data: bytes, place: int, needle: bytes) -> bool:
+    """Tell whether a number, or a word of hexadecimal letters, is by chance inside a pseudonym or a digest."""
+    if not _HEX.fullmatch(needle):
+        return False
+    around = data[max(0, place - _DIGEST) : place + len(needle) + _DIGEST]
+    run = next(run for run in _HEX.finditer(around) if run.end() > min(place, _DIGEST))
+    return len(run.group()) >= _DIGEST and any(letter in run.group() for letter in b"abcdef")
+
+
 def _rare(text: str) -> bool:
-    return len(text) >= (SHORTEST_DIGITS if text.isdigit() else _GRAM)
+    long_enough = len(text) >= (SHORTEST_DIGITS if text.isdigit() else _GRAM)
+    return long_enough and len(set(text)) > FEWEST_CHARACTERS
 
 
 def _spellings(text: str) -> set[bytes]:
     """Return a text as its bytes lie in a file after ``bytes.lower``, which leaves other letters than a to z alone."""
-    found = {
-        form.encode(encoding, errors="ignore").lower()
-        for form in (text, text.upper())
-        for encoding in ("utf-8", "latin-1")
-    }
+    # UTF-16 of Latin letters is found with its zeros taken out; that of other scripts has none.
+    encodings = ("utf-8", "latin-1") if text.isascii() else ("utf-8", "latin-1", "utf-16-le")
+    found = {form.encode(encoding, errors="ignore").lower() for form in (text, text.upper()) for encoding in encodings}
     return {data for data in found if len(data) >= _GRAM}

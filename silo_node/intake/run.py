@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from silo_node.catalogue import CaseRow, Catalogue, ItemRow, QuarantineRow
+from silo_node.deidentify.known import KnownCase, KnownIdentifiers
 from silo_node.deidentify.pseudonyms import Pseudonyms, load_or_create_site_key
 from silo_node.intake.objects.inbox import Inbox, Progress, Received
 from silo_node.intake.objects.source import ObjectSource
@@ -176,12 +177,13 @@ class _Intake:
         self.report = IntakeReport()
         self._catalogue, self._pseudonyms = catalogue, pseudonyms
         self._source, self._rules, self._now = source, rules, now
-        self._store, self._places = RawStore(home), Places(home)
+        self._store, self._places, self._known = RawStore(home), Places(home), KnownIdentifiers(home)
         self._labelled_now: set[str] = set()
         self._new_group()
 
     def close(self) -> None:
         self._places.close()
+        self._known.close()
 
     def take(self, item: Item) -> None:
         """Take in one item, or quarantine it."""
@@ -203,6 +205,7 @@ class _Intake:
         """Bring the group to the disk, then into the catalogue: booked means complete."""
         self._store.publish()
         self._places.put(self._refused_places)
+        self._known.put(self._said)
         with self._catalogue.transaction():
             for case in self._cases.values():
                 self._catalogue.put_case(case, self._now())
@@ -220,6 +223,7 @@ class _Intake:
             return
         raw = raw_case(case, self._pseudonyms)
         self._keep(case, raw)
+        self._said[raw.case_id] = KnownCase(case.identifiers, case.risks)
         self._items.append(ItemRow(locator, seal, raw.case_id))
 
     def _keep(self, case: SourceCase, raw: RawCase) -> None:
@@ -282,6 +286,7 @@ class _Intake:
     def _new_group(self) -> None:
         self._cases: dict[str, CaseRow] = {}
         self._items: list[ItemRow] = []
+        self._said: dict[str, KnownCase] = {}
         self._refusals: list[QuarantineRow] = []
         self._refused_places: dict[str, str] = {}
         self._bytes = 0
