@@ -67,14 +67,14 @@ OPTIONS = (
     Option("113105", "Clean Descriptors Option", "no", "no", "Descriptions and comments are dropped, not cleaned."),
     Option(
         "113106",
-        "Retain Longitudinal Temporal Information with Full Dates Option",
+        "Retain Longitudinal Temporal Information Full Dates Option",
         "no",
         "no",
         "No date is kept as it was.",
     ),
     Option(
         "113107",
-        "Retain Longitudinal Temporal Information with Modified Dates Option",
+        "Retain Longitudinal Temporal Information Modified Dates Option",
         "no",
         "yes",
         "Arrays carry no date. In files all dates of a patient move back by the same number of days, 1 to 365, drawn"

@@ -55,9 +55,11 @@ class WrittenCheck:
 
 
 def outside_files(home: Home) -> Iterator[Path]:
-    """Yield every file of a node's state folder that is not in the private store."""
+    """Yield every file of a node's state folder that the node writes outside the private store."""
+    written_by_people = (home.config_file, home.policy_file)
     for path in sorted(home.path.rglob("*")):
-        if path.is_file() and not path.is_symlink() and not path.is_relative_to(home.private):
+        private = path.is_relative_to(home.private) or path in written_by_people
+        if path.is_file() and not path.is_symlink() and not private:
             yield path
 
 
