@@ -4,6 +4,7 @@ The codes are those of context group 7050 (PS3.16). An exported object carries t
 Sequence (0012,0064).
 """
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -111,5 +112,10 @@ FILE_CODES = tuple(option for option in OPTIONS if option.files != "no")
 
 
 def kept_attributes() -> dict[str, tuple[str, ...]]:
-    """Return every attribute a case may keep and all values it may take."""
-    return {name: tuple(sorted(values)) for name, values in sorted(VOCABULARY.items())}
+    """Return every attribute a case may keep and all values it may take, numbers in their order."""
+    return {name: tuple(sorted(values, key=_by_number)) for name, values in sorted(VOCABULARY.items())}
+
+
+def _by_number(value: str) -> tuple[float, str]:
+    number = re.match(r"\d+(\.\d+)?", value)
+    return (float(number.group()) if number else 0.0, value)
