@@ -97,10 +97,15 @@ class CohortRow:
 class Catalogue:
     """One connection to the catalogue. Several processes may each have theirs."""
 
-    def __init__(self, path: Path) -> None:
-        """Open the file, readable by its owner alone; make it and its tables where missing."""
+    def __init__(self, path: Path, *, shared: bool = False) -> None:
+        """Open the file, readable by its owner alone; make it and its tables where missing.
+
+        ``shared`` is for several threads that take turns on this connection.
+        """
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        self._connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+        self._connection = sqlite3.connect(
+            path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=not shared
+        )
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = FULL")
         if self._connection.execute("PRAGMA user_version").fetchone()[0] != _SCHEMA_VERSION:
@@ -163,7 +168,7 @@ class Catalogue:
         values = (row.case_id, row.patient, row.collection, row.source, row.modality, row.content, row.record)
         self._connection.execute(
             "INSERT INTO cases VALUES (?,?,?,?,?,?,?,?,?) ON CONFLICT (case_id) DO UPDATE SET"
-            " patient = excluded.patient, modality = excluded.modality,"
+            " patient = excluded.patient, modality = excluded.modality, content = excluded.content,"
             " record = excluded.record, labelled = excluded.labelled",
             (*values, row.labelled, stamp(at)),
         )
@@ -181,6 +186,10 @@ class Catalogue:
             "INSERT OR REPLACE INTO quarantine VALUES (?,?,?,?,?)",
             (row.locator, row.source, row.code, reasons, stamp(at)),
         )
+
+    def drop_quarantine(self, locator: str) -> None:
+        """Note that a place is no longer refused."""
+        self._connection.execute("DELETE FROM quarantine WHERE locator = ?", (locator,))
 
     def quarantine(self) -> list[QuarantineRow]:
         """Return what was refused, oldest first."""

@@ -82,6 +82,124 @@ class PollSettings(Settings):
     """The longest pause while the hub cannot be reached; pauses double from half a second, with jitter."""
 
 
+AeTitle = Annotated[str, Field(pattern=r"^[!-\[\]-~][ -\[\]-~]{0,14}[!-\[\]-~]$|^[!-\[\]-~]$")]
+"""A DICOM application entity title: 1 to 16 characters, no backslash (PS3.5 section 6.2)."""
+
+
+class ListenerSettings(Settings):
+    """Where the node listens for DICOM objects that a PACS or a device sends it (C-STORE)."""
+
+    address: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    """The address to listen on. Another than this machine's own needs a list of callers, or TLS with client
+    certificates: C-STORE itself asks nobody who they are."""
+
+    port: Annotated[int, Field(ge=0, le=65535)] = 11112
+    """The port to listen on; 0 takes a free one."""
+
+    called_ae_titles: Annotated[tuple[AeTitle, ...], Field(min_length=1)] = ("MEDSILO",)
+    """The application entity titles this node answers to; the first is also its own when it asks a PACS."""
+
+    calling_ae_titles: tuple[AeTitle, ...] = ()
+    """The application entities that may send; any that reach the address when empty."""
+
+    tls_certificate: Path | None = None
+    """A PEM file with the node's certificate; with it, only TLS is spoken."""
+
+    tls_key: Path | None = None
+    """A PEM file with the certificate's key."""
+
+    tls_client_ca: Path | None = None
+    """A PEM file of the authority whose certificates senders must show."""
+
+    associations: Annotated[int, Field(ge=1, le=256)] = 10
+    """Senders at a time."""
+
+    largest_object_mb: Annotated[int, Field(ge=1, le=2_000)] = 1_000
+    """A larger object is refused."""
+
+
+class PacsSettings(Settings):
+    """The PACS that is asked for studies (C-FIND), and to send them to the listener (C-MOVE)."""
+
+    host: str | None = None
+    """The PACS's host name or address."""
+
+    port: Annotated[int, Field(ge=1, le=65535)] = 104
+    """The PACS's DICOM port."""
+
+    ae_title: AeTitle = "PACS"
+    """The PACS's application entity title."""
+
+    tls: bool = False
+    """Speak TLS with the PACS."""
+
+    ca_bundle: Path | None = None
+    """A PEM file of certificate authorities trusted for the PACS besides the system's."""
+
+    client_certificate: Path | None = None
+    """A PEM file with the certificate shown to the PACS."""
+
+    client_key: Path | None = None
+    """A PEM file with that certificate's key."""
+
+    timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 60
+    """How long the PACS may be silent."""
+
+
+class DicomWebSettings(Settings):
+    """The DICOMweb service that studies are searched (QIDO-RS) and fetched from (WADO-RS)."""
+
+    url: WebAddress | None = None
+    """The service's root, to which ``/studies`` is added."""
+
+    user: str | None = None
+    """The user's name, where the service asks for one; the password is in ``password_file``."""
+
+    password_file: Path | None = None
+    """A file with the password alone, readable by its owner alone."""
+
+    token_file: Path | None = None
+    """A file with a bearer token alone, readable by its owner alone. It is read again at each request."""
+
+    client_certificate: Path | None = None
+    """A PEM file with the certificate shown to the service."""
+
+    client_key: Path | None = None
+    """A PEM file with that certificate's key."""
+
+    ca_bundle: Path | None = None
+    """A PEM file of certificate authorities trusted for the service besides the system's."""
+
+    proxy: WebAddress | None = None
+    """A forward proxy; the environment's ``HTTPS_PROXY`` and ``NO_PROXY`` are used when absent."""
+
+    page: Annotated[int, Field(ge=1, le=10_000)] = 200
+    """Studies asked for at a time."""
+
+    attempts: Annotated[int, Field(ge=1, le=20)] = 4
+    """How often a request is made before an object is given up."""
+
+    timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 60
+    """How long the service may be silent."""
+
+
+class IntakeSettings(Settings):
+    """How images are taken in."""
+
+    quiet_seconds: Annotated[float, Field(ge=0, le=86_400)] = 60
+    """A study that is being sent or copied is complete once nothing came of it for so long."""
+
+    quota_mb: Annotated[int, Field(ge=1, le=10**9)] | None = None
+    """The most that all DICOM objects in the private store may have together; no bound when absent."""
+
+    external_decoder: Path | None = None
+    """DCMTK's ``dcmdjpeg``, tried on JPEG images that no decoder here reads; not used when absent."""
+
+    listener: ListenerSettings = ListenerSettings()
+    pacs: PacsSettings = PacsSettings()
+    dicomweb: DicomWebSettings = DicomWebSettings()
+
+
 class NodeConfig(Settings):
     """All settings of a node, with their ranges and defaults."""
 
@@ -117,6 +235,7 @@ class NodeConfig(Settings):
 
     limits: LimitSettings = LimitSettings()
     poll: PollSettings = PollSettings()
+    intake: IntakeSettings = IntakeSettings()
 
 
 def load_config(home: Home) -> NodeConfig:

@@ -7,7 +7,7 @@
     private/   site.key  raw/<case>/           keyed-hash key and de-identified raw cases (0700)
     catalogue.sqlite  journal.sqlite           cases and cohorts; tasks and the outbox
     cohorts/<id>/  benchmarks/  bundles/       frozen cohorts; definitions and models fetched from the hub
-    scores/                                    per-case scores, which never leave
+    scores/  reports/                          per-case scores; pages for the site's own people; neither leaves
     quarantine/  outbox/  scratch/             files refused at intake; updates waiting to leave; work in progress
     logs/egress.jsonl                          every byte that left, as a hash chain
 """
@@ -90,6 +90,11 @@ class Home:
         return self.path / "scores"
 
     @property
+    def reports(self) -> Path:
+        """Pages for the site's own people."""
+        return self.path / "reports"
+
+    @property
     def quarantine(self) -> Path:
         return self.path / "quarantine"
 
@@ -124,6 +129,7 @@ class Home:
             self.benchmarks,
             self.bundles,
             self.scores,
+            self.reports,
             self.quarantine,
             self.outbox,
             self.logs,

@@ -1,29 +1,21 @@
 """``silo-node intake``: take in images, and see what was refused."""
 
-import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from silo_node.cli.progress import progress_bar
-from silo_node.cli.session import Json, Session, session_of, show, table
+from silo_node.cli import intake_pacs
+from silo_node.cli.intake_report import Collection, take_in_cases, take_in_delivered
+from silo_node.cli.session import Json, session_of, show, table
 from silo_node.wire.errors import PROBLEMS
 
 if TYPE_CHECKING:
-    from silo_node.intake.run import IntakeReport
+    from silo_node.intake.objects.source import ObjectSource
     from silo_node.intake.source import Source
 
 intake_app = typer.Typer(no_args_is_help=True, help="Take in images, de-identified, into the private store.")
-
-_COLLECTION = re.compile(r"^[a-z][a-z0-9_-]{0,39}$")
-
-
-def _collection(value: str) -> str:
-    if not _COLLECTION.match(value):
-        raise typer.BadParameter("lower-case letters, digits, _ and -, beginning with a letter")
-    return value
+intake_app.command("listen")(intake_pacs.listen)
 
 
 def _modality(value: str | None) -> str | None:
@@ -35,9 +27,6 @@ def _modality(value: str | None) -> str | None:
 
 
 Folder = Annotated[Path, typer.Argument(help="The folder with the images.")]
-Collection = Annotated[
-    str, typer.Option(help="The name these cases are kept under, to build cohorts from.", callback=_collection)
-]
 
 
 @intake_app.command("folder")
@@ -56,12 +45,12 @@ def folder(
     Example: silo-node intake folder /data/chest --table /data/chest/labels.csv
     """
 
-    def source() -> "Source":
+    def source() -> "ObjectSource":
         from silo_node.intake.dicom_folder import DicomFolder
 
         return DicomFolder(folder, labels)
 
-    _take_in(session_of(context), source, collection, as_json=as_json)
+    take_in_delivered(session_of(context), source, collection, as_json=as_json)
 
 
 @intake_app.command("table")
@@ -90,7 +79,7 @@ def rows(
 
         return TableSource(labels, folder, collection=collection, modality=modality)
 
-    _take_in(session_of(context), source, collection, as_json=as_json)
+    take_in_cases(session_of(context), source, collection, as_json=as_json)
 
 
 @intake_app.command("quarantine")
@@ -116,30 +105,3 @@ def quarantine(context: typer.Context, as_json: Json = False) -> None:
     hints = [f"{code}: {PROBLEMS[code].title}. {PROBLEMS[code].hint}" for code in sorted({row.code for row in refused})]
     text = "\n".join([table(("file", "code", "reasons", "since"), lines), "", *hints]) if facts else "Nothing is there."
     show(facts, as_json=as_json, text=text)
-
-
-def _take_in(session: Session, source: Callable[[], "Source"], collection: str, *, as_json: bool) -> None:
-    from silo_node.intake.run import IntakeRules, take_in
-    from silo_node.policy import load_policy
-
-    allowed = frozenset(load_policy(session.home).intake.allow_pixel_risks)
-    with progress_bar("Taking in", quiet=as_json) as progress:
-        report = take_in(session.home, source(), IntakeRules(collection, allowed), progress=progress)
-    show(_facts(report), as_json=as_json, text=_text(report))
-
-
-def _facts(report: "IntakeReport") -> dict[str, object]:
-    return {
-        "added": report.added,
-        "updated": report.updated,
-        "unchanged": report.unchanged,
-        "quarantined": dict(sorted(report.quarantined.items())),
-    }
-
-
-def _text(report: "IntakeReport") -> str:
-    lines = [f"{report.added} cases taken in, {report.updated} updated, {report.unchanged} already there."]
-    if report.quarantined:
-        lines.append(f"{report.quarantined.total()} refused; see silo-node intake quarantine:")
-        lines += [f"  {count:6d}  {PROBLEMS[code].title} [{code}]" for code, count in report.quarantined.most_common()]
-    return "\n".join(lines)

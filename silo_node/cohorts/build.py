@@ -22,6 +22,7 @@ from silo_node.cohorts.selection import Candidate, Chosen, Selection, select
 from silo_node.cohorts.split import SPLITS, Split, split_patients
 from silo_node.deidentify.output_check import LABEL_FILE, RECORD_FILE
 from silo_node.deidentify.pseudonyms import Pseudonyms, load_site_key
+from silo_node.deidentify.written import WrittenCheck
 from silo_node.intake.store import exclusive, flush_filesystem
 from silo_node.state import Home
 from silo_node.wire.benchmarks import BenchmarkDefinition, BenchmarkReference
@@ -51,7 +52,8 @@ def build_cohort(
     """Build and freeze a cohort for a benchmark from the raw cases of one collection, or of all.
 
     Raises ``cohort-too-small`` under ``minimum_cases``, ``label-unknown``, ``patient-in-two-splits``,
-    ``output-invalid``, ``state-locked``, or what ``prepare`` raises; then there is no cohort and nothing is left.
+    ``output-invalid``, ``identifier-leak``, ``state-locked``, or what ``prepare`` raises; then there is no cohort and
+    nothing is left.
     """
     home.create()
     with exclusive(home), Catalogue(home.catalogue) as catalogue:
@@ -153,6 +155,7 @@ class _Build:
         return prepared
 
     def _freeze(self, draft: CohortRow, manifest: Manifest, building: Path, pseudonyms: Pseudonyms) -> CohortRow:
+        _check_written(self._home, building, manifest, self._definition)
         (building / MANIFEST_FILE).write_bytes(canonical_bytes(manifest))
         flush_filesystem(building)
         os.rename(building, self._home.cohort(draft.cohort_id))
@@ -222,6 +225,14 @@ def _manifest(
             if case.candidate.case_id in prepared.digests
         ),
     )
+
+
+def _check_written(home: Home, building: Path, manifest: Manifest, definition: BenchmarkDefinition) -> None:
+    """Search a cohort for the identifiers of every case of the site before it is kept; nothing is kept with one."""
+    check = WrittenCheck(home, allowed=(definition.name, *definition.labels))
+    check.document(manifest.model_dump(mode="json"))
+    for case in manifest.cases:
+        check.array((building / case.path).read_bytes())
 
 
 def _facts(manifest: Manifest) -> dict[str, int]:

@@ -14,6 +14,26 @@ SEXES = {"m": "m", "male": "m", "f": "f", "female": "f", "o": "o", "other": "o"}
 VIEWS = ("ap", "pa", "ll", "rl", "lld", "rld", "cc", "mlo", "ml", "lm")
 """View Position (0018,5101) of projection X-rays and mammograms."""
 
+BODY_PARTS = {
+    "head": "HEAD BRAIN SKULL HIPPOCAMPUS FACE ORBIT",
+    "neck": "NECK CSPINE THYROID",
+    "chest": "CHEST THORAX LUNG RIB",
+    "heart": "HEART CARDIAC CORONARY",
+    "breast": "BREAST",
+    "abdomen": "ABDOMEN LIVER KIDNEY PANCREAS SPLEEN",
+    "pelvis": "PELVIS PROSTATE BLADDER HIP",
+    "spine": "SPINE TSPINE LSPINE SSPINE",
+    "extremity": "EXTREMITY ARM LEG HAND FOOT KNEE SHOULDER ELBOW ANKLE WRIST",
+    "whole-body": "WHOLEBODY",
+}
+"""Body Part Examined (0018,0015): the standard's terms (PS3.16 annex L), pooled into regions."""
+
+FIELD_STRENGTHS = ("0.5t", "1.0t", "1.5t", "3.0t", "7.0t")
+"""Magnetic Field Strength (0018,0087), to the nearest that scanners have."""
+
+TUBE_VOLTAGES = ("70kv", "80kv", "90kv", "100kv", "110kv", "120kv", "130kv", "140kv", "150kv")
+"""KVP (0018,0060), to the nearest ten."""
+
 OLDEST = 90
 """Ages from here on are one band: few people are that old, so an exact age tells who they are."""
 
@@ -35,12 +55,22 @@ VOCABULARY: Mapping[str, frozenset[str]] = {
     "sex": frozenset(SEXES.values()),
     "age_band": frozenset(AGE_BANDS),
     "view": frozenset(VIEWS),
+    "body_part": frozenset(BODY_PARTS),
+    "field_strength": frozenset(FIELD_STRENGTHS),
+    "tube_voltage": frozenset(TUBE_VOLTAGES),
 }
 """Every attribute a raw or prepared case may have, and every value it may take."""
 
 
 def attributes(
-    *, maker: str | None = None, sex: str | None = None, age_years: float | None = None, view: str | None = None
+    *,
+    maker: str | None = None,
+    sex: str | None = None,
+    age_years: float | None = None,
+    view: str | None = None,
+    body_part: str | None = None,
+    tesla: float | None = None,
+    kilovolts: float | None = None,
 ) -> dict[str, str]:
     """Return the attributes of a case that the vocabulary knows, from the source's own values."""
     found = {
@@ -48,6 +78,9 @@ def attributes(
         "sex": SEXES.get((sex or "").strip().lower()),
         "age_band": age_band(age_years),
         "view": next((known for known in VIEWS if known == (view or "").strip().lower()), None),
+        "body_part": body_region(body_part or ""),
+        "field_strength": _nearest(tesla, FIELD_STRENGTHS, "t", 0.1),
+        "tube_voltage": _nearest(kilovolts, TUBE_VOLTAGES, "kv", 5.0),
     }
     return {name: value for name, value in found.items() if value is not None}
 
@@ -61,6 +94,18 @@ def normal_maker(text: str) -> Maker | None:
     if not plain:
         return None
     return next((maker for pattern, maker in _MAKERS if re.search(pattern, plain)), "other")
+
+
+def body_region(text: str) -> str | None:
+    """Return the region of a Body Part Examined, None for a term the list does not have."""
+    plain = re.sub(r"[^A-Z]", "", text.upper())
+    return next((region for region, terms in BODY_PARTS.items() if plain in terms.split()), None)
+
+
+def _nearest(value: float | None, choices: tuple[str, ...], unit: str, within: float) -> str | None:
+    if value is None:
+        return None
+    return next((text for text in choices if abs(float(text.removesuffix(unit)) - value) <= within), None)
 
 
 def age_band(years: float | None) -> str | None:

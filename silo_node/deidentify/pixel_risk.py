@@ -7,7 +7,22 @@ its policy only after a person has looked at such images.
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-PROJECTION_AND_TOMOGRAPHY = frozenset(
+TOMOGRAPHIC = frozenset(
+    {
+        "1.2.840.10008.5.1.4.1.1.2",  # CT Image Storage
+        "1.2.840.10008.5.1.4.1.1.2.1",  # Enhanced CT Image Storage
+        "1.2.840.10008.5.1.4.1.1.2.2",  # Legacy Converted Enhanced CT Image Storage
+        "1.2.840.10008.5.1.4.1.1.4",  # MR Image Storage
+        "1.2.840.10008.5.1.4.1.1.4.1",  # Enhanced MR Image Storage
+        "1.2.840.10008.5.1.4.1.1.4.4",  # Legacy Converted Enhanced MR Image Storage
+        "1.2.840.10008.5.1.4.1.1.128",  # Positron Emission Tomography Image Storage
+        "1.2.840.10008.5.1.4.1.1.128.1",  # Legacy Converted Enhanced PET Image Storage
+        "1.2.840.10008.5.1.4.1.1.130",  # Enhanced PET Image Storage
+    }
+)
+"""Classes whose series are stacks of slices through a body."""
+
+PROJECTION = frozenset(
     {
         "1.2.840.10008.5.1.4.1.1.1",  # Computed Radiography Image Storage
         "1.2.840.10008.5.1.4.1.1.1.1",  # Digital X-Ray, for presentation
@@ -16,12 +31,11 @@ PROJECTION_AND_TOMOGRAPHY = frozenset(
         "1.2.840.10008.5.1.4.1.1.1.2.1",  # Digital Mammography, for processing
         "1.2.840.10008.5.1.4.1.1.1.3",  # Digital Intra-Oral X-Ray, for presentation
         "1.2.840.10008.5.1.4.1.1.1.3.1",  # Digital Intra-Oral X-Ray, for processing
-        "1.2.840.10008.5.1.4.1.1.2",  # CT Image Storage
-        "1.2.840.10008.5.1.4.1.1.4",  # MR Image Storage
         "1.2.840.10008.5.1.4.1.1.20",  # Nuclear Medicine Image Storage
-        "1.2.840.10008.5.1.4.1.1.128",  # Positron Emission Tomography Image Storage
     }
 )
+
+PROJECTION_AND_TOMOGRAPHY = PROJECTION | TOMOGRAPHIC
 """Classes whose devices write no text into the pixels unless they say so."""
 
 SCREEN_LIKE = frozenset(

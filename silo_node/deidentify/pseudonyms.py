@@ -17,6 +17,9 @@ KEY_BYTES = 32
 PSEUDONYM_DIGITS = 32
 """128 bits: two of a billion patients share a pseudonym with a probability below 10^-20."""
 
+FURTHEST_SHIFT = 365
+"""Days by which a patient's dates move back at most. The bias of 56 bits modulo 365 is below 10^-14."""
+
 
 class Pseudonyms:
     """Everything that is derived from one site key. Source values go in; only hexadecimal digits come out."""
@@ -53,6 +56,23 @@ class Pseudonyms:
     def fingerprint_key(self, benchmark: str, version: int) -> bytes:
         """Return the 32-byte key of a benchmark's cohort fingerprints: the same cases show as unrelated in two."""
         return self._mac("fingerprint", benchmark.encode(), str(version).encode())
+
+    def project(self, name: str) -> "Pseudonyms":
+        """Return the pseudonyms of one project: nobody can join its patients with those of another.
+
+        What leaves the node as files, such as an export, is named by these. Cases inside the node are named by the
+        site's own, so that one patient is one patient in every cohort.
+        """
+        return Pseudonyms(self._mac("project", name.encode()))
+
+    def uid(self, source_uid: str) -> str:
+        """Return the UID that stands for one of the source's: ``2.25.`` and 128 bits (PS3.5 annex B.2)."""
+        return f"2.25.{int.from_bytes(self._mac('uid', source_uid.strip().encode())[:16])}"
+
+    def date_shift(self, source_id: str) -> int:
+        """Return by how many days all dates of a patient move: -365 to -1, so that intervals stay what they were."""
+        drawn = int.from_bytes(self._mac("date", source_id.strip().encode("utf-8", "surrogateescape"))[:7])
+        return drawn % FURTHEST_SHIFT - FURTHEST_SHIFT
 
     def _hex(self, domain: str, *parts: str) -> str:
         spelled = (part.encode("utf-8", "surrogateescape") for part in parts)

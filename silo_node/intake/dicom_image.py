@@ -5,7 +5,6 @@ C.7.6.2); that step will take the images this module decodes.
 """
 
 import io
-import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from silo_node.deidentify.attributes import attributes, normal_modality, years_b
 from silo_node.deidentify.dicom_identifiers import dicom_identifiers
 from silo_node.deidentify.pixel_risk import IMAGE_STORAGE, PixelFacts, pixel_risks
 from silo_node.intake.arrays import LARGEST_IMAGE, storable
+from silo_node.intake.objects.header import check_inflated_size
 from silo_node.intake.silence import silent_decoders
 from silo_node.intake.source import Annotation, SourceCase
 from silo_node.wire.errors import BadInput, MedSiloError
@@ -26,8 +26,10 @@ from silo_node.wire.errors import BadInput, MedSiloError
 if TYPE_CHECKING:
     from silo_node.intake.source import Array
 
-_DEFLATED = b"1.2.840.10008.1.2.1.99"
 _GREY = ("MONOCHROME1", "MONOCHROME2")
+_SAYS_BODY_PART = ("BodyPartExamined", "StudyDescription", "SeriesDescription", "ProtocolName")
+"""Body Part Examined is often empty; the descriptions say it then, in words that err to the careful side."""
+
 _COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 
 
@@ -51,25 +53,15 @@ def read_dicom(data: bytes, annotation: Annotation | None) -> SourceCase:
 
 
 def _dataset(data: bytes) -> Dataset:
-    if _DEFLATED in data[132:4096]:
-        _check_inflated_size(data)
+    check_inflated_size(data)
     return dcmread(io.BytesIO(data))
 
 
-def _check_inflated_size(data: bytes) -> None:
-    """Refuse a data set that inflates to more than memory should hold, before pydicom inflates all of it at once."""
-    end_of_file_meta = 144 + int.from_bytes(data[140:144], "little")
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    inflater.decompress(data[end_of_file_meta:], LARGEST_IMAGE)
-    if inflater.unconsumed_tail:
-        raise BadInput("image-invalid", "the deflated data set is too large")
-
-
 def _case(dataset: Dataset, data: bytes, annotation: Annotation) -> SourceCase:
-    if _text(dataset, "SOPClassUID") not in IMAGE_STORAGE:
+    if header_text(dataset, "SOPClassUID") not in IMAGE_STORAGE:
         raise BadInput("sop-class-refused")
-    instance = _text(dataset, "SOPInstanceUID")
-    patient = annotation.patient or _text(dataset, "PatientID")
+    instance = header_text(dataset, "SOPInstanceUID")
+    patient = annotation.patient or header_text(dataset, "PatientID")
     if not instance:
         raise BadInput("image-invalid", "it has no SOP Instance UID")
     if not patient:
@@ -82,9 +74,9 @@ def _case(dataset: Dataset, data: bytes, annotation: Annotation) -> SourceCase:
         spacing_mm=_spacing(dataset),
         label=annotation.label,
         split=annotation.split,
-        modality=normal_modality(_text(dataset, "Modality")),
-        attributes=_attributes(dataset, annotation),
-        risks=pixel_risks(_facts(dataset)),
+        modality=normal_modality(header_text(dataset, "Modality")),
+        attributes=header_attributes(dataset, annotation),
+        risks=pixel_risks(pixel_facts(dataset)),
         identifiers=dicom_identifiers(dataset),
     )
 
@@ -96,10 +88,10 @@ def image_array(dataset: Dataset) -> "Array":
     range of the stored bits, so that the same tissue is bright in images of either kind.
     """
     _check_single_image(dataset)
-    stored = _without_embedded_overlays(pixel_array(dataset), dataset)
+    stored = without_embedded_overlays(pixel_array(dataset), dataset)
     if dataset.PhotometricInterpretation in _COLOUR:
         return storable(np.moveaxis(stored, -1, 0))
-    values = np.asarray(apply_modality_lut(_upright(stored, dataset), dataset))
+    values = np.asarray(apply_modality_lut(upright(stored, dataset), dataset))
     return storable(values)
 
 
@@ -114,7 +106,7 @@ def _check_single_image(dataset: Dataset) -> None:
         raise BadInput("image-invalid", "it is too large")
 
 
-def _without_embedded_overlays(stored: "Array", dataset: Dataset) -> "Array":
+def without_embedded_overlays(stored: "Array", dataset: Dataset) -> "Array":
     """Clear the bits above Bits Stored, where old devices draw overlays, names among them (PS3.5 section 8)."""
     if not np.issubdtype(stored.dtype, np.integer):
         return stored
@@ -125,7 +117,8 @@ def _without_embedded_overlays(stored: "Array", dataset: Dataset) -> "Array":
     return cleared
 
 
-def _upright(stored: "Array", dataset: Dataset) -> "Array":
+def upright(stored: "Array", dataset: Dataset) -> "Array":
+    """Invert MONOCHROME1 over the range of the stored bits; other images stay as they are."""
     if dataset.PhotometricInterpretation != "MONOCHROME1":
         return stored
     signed, bits = int(dataset.PixelRepresentation), int(dataset.BitsStored)
@@ -133,28 +126,33 @@ def _upright(stored: "Array", dataset: Dataset) -> "Array":
     return lowest_plus_highest - stored.astype(np.int32)
 
 
-def _facts(dataset: Dataset) -> PixelFacts:
+def pixel_facts(dataset: Dataset) -> PixelFacts:
+    """Return what the rules about risky pixels look at."""
     image_type, tags = dataset.get("ImageType") or (), dataset.keys()
     return PixelFacts(
-        sop_class=_text(dataset, "SOPClassUID"),
-        modality=_text(dataset, "Modality").upper(),
-        burned_in_annotation=_text(dataset, "BurnedInAnnotation").upper(),
+        sop_class=header_text(dataset, "SOPClassUID"),
+        modality=header_text(dataset, "Modality").upper(),
+        burned_in_annotation=header_text(dataset, "BurnedInAnnotation").upper(),
         image_type=tuple(str(part).upper() for part in ([image_type] if isinstance(image_type, str) else image_type)),
-        body_part=_text(dataset, "BodyPartExamined").upper(),
+        body_part=" ".join(header_text(dataset, keyword) for keyword in _SAYS_BODY_PART).upper(),
         overlays=any(0x6000 <= tag.group <= 0x601E for tag in tags),
     )
 
 
-def _attributes(dataset: Dataset, annotation: Annotation) -> dict[str, str]:
-    age = years_from_text(annotation.age or _text(dataset, "PatientAge"))
+def header_attributes(dataset: Dataset, annotation: Annotation) -> dict[str, str]:
+    """Return the listed attributes of an image; what a table says goes before the header."""
+    age = years_from_text(annotation.age or header_text(dataset, "PatientAge"))
     if age is None:
-        study = _text(dataset, "StudyDate") or _text(dataset, "AcquisitionDate")
-        age = years_between(_text(dataset, "PatientBirthDate"), study)
+        study = header_text(dataset, "StudyDate") or header_text(dataset, "AcquisitionDate")
+        age = years_between(header_text(dataset, "PatientBirthDate"), study)
     return attributes(
-        maker=annotation.maker or _text(dataset, "Manufacturer"),
-        sex=annotation.sex or _text(dataset, "PatientSex"),
+        maker=annotation.maker or header_text(dataset, "Manufacturer"),
+        sex=annotation.sex or header_text(dataset, "PatientSex"),
         age_years=age,
-        view=_text(dataset, "ViewPosition"),
+        view=header_text(dataset, "ViewPosition"),
+        body_part=header_text(dataset, "BodyPartExamined"),
+        tesla=_number(dataset, "MagneticFieldStrength"),
+        kilovolts=_number(dataset, "KVP"),
     )
 
 
@@ -168,6 +166,14 @@ def _spacing(dataset: Dataset) -> tuple[float, ...] | None:
     return millimetres
 
 
-def _text(dataset: Dataset, keyword: str) -> str:
+def _number(dataset: Dataset, keyword: str) -> float | None:
+    try:
+        return float(header_text(dataset, keyword))
+    except ValueError:
+        return None
+
+
+def header_text(dataset: Dataset, keyword: str) -> str:
+    """Return an element as text, empty where there is none."""
     value = dataset.get(keyword)
     return "" if value is None else str(value).strip()

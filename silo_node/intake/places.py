@@ -10,10 +10,11 @@ from silo_node.state import Home
 class Places:
     """``private/places.sqlite``: locator to path, for the local user's eyes."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, *, shared: bool = False) -> None:
+        """Open the file; ``shared`` is for several threads that take turns on it."""
         path = home.private / "places.sqlite"
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        self._connection = sqlite3.connect(path, timeout=10.0)
+        self._connection = sqlite3.connect(path, timeout=10.0, check_same_thread=not shared)
         with self._connection:
             self._connection.execute("CREATE TABLE IF NOT EXISTS places (locator TEXT PRIMARY KEY, path BLOB NOT NULL)")
 

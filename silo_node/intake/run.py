@@ -4,8 +4,7 @@ Run again, an intake goes on where it stopped, killed or not: what is booked and
 was refused is tried again, since a decoder may have been installed meanwhile.
 """
 
-import errno
-import sqlite3
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -13,9 +12,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from silo_node.catalogue import CaseRow, Catalogue, ItemRow, QuarantineRow
+from silo_node.deidentify.known import KnownCase, KnownIdentifiers
 from silo_node.deidentify.pseudonyms import Pseudonyms, load_or_create_site_key
+from silo_node.intake.objects.inbox import Inbox, Progress, Received
+from silo_node.intake.objects.source import ObjectSource
+from silo_node.intake.objects.stored import StoredObjects
 from silo_node.intake.places import Places
 from silo_node.intake.raw_case import RawCase, raw_case
+from silo_node.intake.room import full_disk_is_told
 from silo_node.intake.source import Item, Source, SourceCase
 from silo_node.intake.store import RawStore, exclusive
 from silo_node.state import Home
@@ -25,9 +29,6 @@ GROUP_CASES = 128
 GROUP_BYTES = 64 * 2**20
 GROUP_SECONDS = 2.0
 """A group of cases is flushed and booked when it reaches one of these; so much is done again after a kill."""
-
-Progress = Callable[[int, int], None]
-"""Called with the items done and the items there are."""
 
 
 @dataclass(frozen=True)
@@ -40,20 +41,38 @@ class IntakeRules:
     allowed_risks: frozenset[str] = frozenset()
     """Coded pixel risks (:data:`~silo_node.deidentify.pixel_risk.RISKS`) the policy lets through."""
 
+    quota_bytes: int | None = None
+    """The most that all DICOM objects in the private store may have together; None is no bound."""
+
 
 @dataclass
 class IntakeReport:
     """Counts of what became of the items."""
+
+    received: Received = field(default_factory=Received)
+    """What became of DICOM objects on their way into the private store, before they were turned into cases."""
 
     added: int = 0
     updated: int = 0
     """Known images with another label, split or attribute than before."""
 
     unchanged: int = 0
-    """Items whose image was there already, from an earlier run or from another file."""
+    """Items whose case was there already, from an earlier run or from another file."""
 
     quarantined: Counter[str] = field(default_factory=Counter)
-    """Refused items by code."""
+    """Refused objects and items by code."""
+
+    def add(self, more: "IntakeReport") -> None:
+        """Count another run's cases as well."""
+        self.added += more.added
+        self.updated += more.updated
+        self.unchanged += more.unchanged
+        self.quarantined += more.quarantined
+
+    def add_received(self, received: Received) -> None:
+        """Count what was delivered before the cases were taken in."""
+        self.received = received
+        self.quarantined += received.refused
 
 
 def take_in(
@@ -64,38 +83,77 @@ def take_in(
     progress: Progress = lambda done, total: None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> IntakeReport:
-    """Take in everything a source has.
+    """Take in every case a source has.
 
     Raises ``state-locked`` while another intake runs, ``config-missing`` when there are cases but the site key is
     gone, ``disk-full``. What is wrong with a single item is not raised: it is quarantined.
     """
     home.create()
-    with exclusive(home), Catalogue(home.catalogue) as catalogue:
+    with exclusive(home), Catalogue(home.catalogue) as catalogue, full_disk_is_told(home):
         intake = _Intake(home, catalogue, _pseudonyms(home, catalogue), source, rules, now)
         try:
             _take_all(intake, source, progress)
-        except (OSError, sqlite3.OperationalError) as error:
-            if _disk_is_full(error):
-                raise MedSiloError("disk-full", str(home.path)) from None
-            raise
         finally:
             intake.close()
         return intake.report
 
 
+def take_in_objects(
+    home: Home, source: ObjectSource, rules: IntakeRules, *, progress: Progress = lambda done, total: None
+) -> IntakeReport:
+    """Take in every DICOM object a source has, then the cases of all studies that are complete.
+
+    Raises what :func:`take_in` does, ``quota-exceeded``, and what stops the source, such as ``pacs-unreachable``.
+    """
+    received = deliver(home, source, rules, progress=progress)
+    report = take_in_settled(home, rules, progress=progress)
+    report.add_received(received)
+    return report
+
+
+def deliver(
+    home: Home, source: ObjectSource, rules: IntakeRules, *, progress: Progress = lambda done, total: None
+) -> Received:
+    """Bring a source's objects into the private store, without turning them into cases."""
+    with full_disk_is_told(home), contextlib.closing(inbox_of(home, source, rules, progress)) as inbox:
+        source.deliver(inbox)
+        inbox.settle_delivered()
+        return inbox.received
+
+
+def take_in_settled(home: Home, rules: IntakeRules, *, progress: Progress = lambda done, total: None) -> IntakeReport:
+    """Take in the cases of the settled studies in which something is new, whatever way they came."""
+    with contextlib.closing(StoredObjects(home.create(), rules.collection)) as stored:
+        report = take_in(home, stored, rules, progress=progress)
+        stored.mark_taken()
+        return report
+
+
+def inbox_of(
+    home: Home, source: ObjectSource, rules: IntakeRules, progress: Progress = lambda done, total: None
+) -> Inbox:
+    """Open the inbox for one source; raises ``config-missing`` as :func:`take_in` does."""
+    home.create()
+    with Catalogue(home.catalogue) as catalogue:
+        pseudonyms = _pseudonyms(home, catalogue)
+    return Inbox(
+        home,
+        pseudonyms,
+        kind=source.kind,
+        root=source.root,
+        collection=rules.collection,
+        quota_bytes=rules.quota_bytes,
+        progress=progress,
+    )
+
+
 def _take_all(intake: "_Intake", source: Source, progress: Progress) -> None:
-    items = list(source.items())
-    for done, item in enumerate(items):
-        progress(done, len(items))
+    total = source.count()
+    for done, item in enumerate(source.items()):
+        progress(done, total)
         intake.take(item)
     intake.book()
-    progress(len(items), len(items))
-
-
-def _disk_is_full(error: OSError | sqlite3.OperationalError) -> bool:
-    if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return error.sqlite_errorcode == sqlite3.SQLITE_FULL
+    progress(total, total)
 
 
 def _pseudonyms(home: Home, catalogue: Catalogue) -> Pseudonyms:
@@ -119,12 +177,13 @@ class _Intake:
         self.report = IntakeReport()
         self._catalogue, self._pseudonyms = catalogue, pseudonyms
         self._source, self._rules, self._now = source, rules, now
-        self._store, self._places = RawStore(home), Places(home)
+        self._store, self._places, self._known = RawStore(home), Places(home), KnownIdentifiers(home)
         self._labelled_now: set[str] = set()
         self._new_group()
 
     def close(self) -> None:
         self._places.close()
+        self._known.close()
 
     def take(self, item: Item) -> None:
         """Take in one item, or quarantine it."""
@@ -146,6 +205,7 @@ class _Intake:
         """Bring the group to the disk, then into the catalogue: booked means complete."""
         self._store.publish()
         self._places.put(self._refused_places)
+        self._known.put(self._said)
         with self._catalogue.transaction():
             for case in self._cases.values():
                 self._catalogue.put_case(case, self._now())
@@ -163,6 +223,7 @@ class _Intake:
             return
         raw = raw_case(case, self._pseudonyms)
         self._keep(case, raw)
+        self._said[raw.case_id] = KnownCase(case.identifiers, case.risks)
         self._items.append(ItemRow(locator, seal, raw.case_id))
 
     def _keep(self, case: SourceCase, raw: RawCase) -> None:
@@ -173,11 +234,12 @@ class _Intake:
         """
         row = self._row(case, raw)
         known = self._cases.get(raw.case_id) or self._catalogue.case(raw.case_id)
-        if known is not None and known.content != row.content:
+        other_bytes = known is not None and known.content != row.content
+        if other_bytes and not case.may_grow:
             raise BadInput("duplicate-conflict")
         if known is None:
             self.report.added += 1
-        elif known.record == row.record or not raw.labelled:
+        elif not other_bytes and (known.record == row.record or not raw.labelled):
             self.report.unchanged += 1
             return
         elif raw.case_id in self._labelled_now:
@@ -208,7 +270,7 @@ class _Intake:
     def _refuse(self, item: Item, locator: str, code: str, reasons: frozenset[str] = frozenset()) -> None:
         self.report.quarantined[code] += 1
         self._refusals.append(QuarantineRow(locator, self._source.kind, code, tuple(sorted(reasons))))
-        self._refused_places[locator] = f"{self._source.root}/{item.locator}"
+        self._refused_places[locator] = self._source.shown(item)
 
     def _count_unchanged(self, known: ItemRow) -> None:
         self.report.unchanged += 1
@@ -224,6 +286,7 @@ class _Intake:
     def _new_group(self) -> None:
         self._cases: dict[str, CaseRow] = {}
         self._items: list[ItemRow] = []
+        self._said: dict[str, KnownCase] = {}
         self._refusals: list[QuarantineRow] = []
         self._refused_places: dict[str, str] = {}
         self._bytes = 0

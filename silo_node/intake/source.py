@@ -1,10 +1,11 @@
-"""What every source of images looks like to the intake: items to read, and what reading one gives.
+"""What every source of cases looks like to the intake: items to read, and what reading one gives.
 
-A source knows one way to get at images. It decides nothing: whether a case is new, allowed or free of identifiers is
-the same question for a folder, a table, a PACS or a listener, and is answered once, in :mod:`silo_node.intake.run`.
+A table of volumes is one, and so are the DICOM objects in the private store, whichever way they came there
+(:mod:`silo_node.intake.objects`). A source decides nothing: whether a case is new, allowed or free of identifiers is
+the same question for all of them, and is answered once, in :mod:`silo_node.intake.run`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -74,6 +75,9 @@ class SourceCase:
     risks: frozenset[str] = frozenset()
     """Coded reasons to think that the pixels show who the patient is."""
 
+    may_grow: bool = False
+    """Whether other bytes under the same identity are more of the same: a series whose last slices came late."""
+
     identifiers: Identifiers = field(default_factory=Identifiers)
 
 
@@ -81,13 +85,19 @@ class Source(Protocol):
     """A way to get at images. ``items`` is cheap and in a stable order; ``read`` decodes one and may refuse it."""
 
     kind: str
-    """A short name for the catalogue: ``dicom-folder``, ``table``."""
+    """A short name for the catalogue: ``dicom``, ``table``."""
 
     root: str
     """Where the source is, for the local user; private like an item's locator."""
 
-    def items(self) -> Sequence[Item] | Iterator[Item]:
-        """Return what there is, or yield it as it arrives."""
+    def count(self) -> int:
+        """Return how many items there are, for the progress."""
+
+    def items(self) -> Iterable[Item]:
+        """Return what there is, or yield it."""
+
+    def shown(self, item: Item) -> str:
+        """Return where an item is, for the local user."""
 
     def row_seal(self, item: Item) -> bytes:
         """Return bytes that change when what a table says about the item changes."""

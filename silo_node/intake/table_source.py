@@ -35,6 +35,14 @@ class TableSource:
         self._check_kinds_and_indices()
         self._archives = NpzImages()
 
+    def count(self) -> int:
+        """Return the number of rows."""
+        return len(self._annotations)
+
+    def shown(self, item: Item) -> str:
+        """Return the path of the row's image."""
+        return f"{self.root}/{item.locator}"
+
     def items(self) -> list[Item]:
         """Return the rows in the table's order."""
         stamps: dict[str, str] = {}

@@ -196,6 +196,51 @@ PROBLEMS: dict[str, Problem] = {
     ),
     "case-without-label": Problem(422, "A case has no label", "Add a row, or leave the case out."),
     "image-invalid": Problem(422, "An image is not usable", "Check its shape, type and spacing."),
+    "series-too-short": Problem(
+        422, "A series has too few slices for a volume", "Take it in as single images, or wait for the rest of it."
+    ),
+    "series-mixed": Problem(
+        422,
+        "The objects of a series do not belong together",
+        "Its slices differ in size, kind or patient; leave it out.",
+    ),
+    "series-no-position": Problem(
+        422, "A slice does not say where it lies", "Without position, orientation and spacing there is no volume."
+    ),
+    "series-orientation": Problem(
+        422,
+        "The slices of a series point in several directions",
+        "It is a localiser or a reconstruction; leave it out.",
+    ),
+    "series-frame-of-reference": Problem(
+        422, "The slices of a series lie in different frames of reference", "They cannot be put into one volume."
+    ),
+    "series-duplicate-position": Problem(
+        422,
+        "Two slices of a series lie at the same place",
+        "It holds several time points, echoes or copies; send each as a series of its own.",
+    ),
+    "series-gap": Problem(422, "Slices of a series are missing", "Send the whole series again."),
+    "series-spacing": Problem(
+        422, "The slices of a series are not equally far apart", "Send the whole series, or one of its reconstructions."
+    ),
+    "series-tilted": Problem(
+        422, "The slices of a series are stacked askew", "The gantry was tilted; use a reconstruction that is not."
+    ),
+    "series-mosaic": Problem(
+        422, "The slices lie side by side in one image", "Export the series as single slices or as an enhanced object."
+    ),
+    "segmentation-mismatch": Problem(
+        422,
+        "A segmentation does not lie on its image's voxels",
+        "Give the one that was drawn on this series; nothing is resampled.",
+    ),
+    "segmentation-ambiguous": Problem(
+        422, "Several segmentations were drawn on one series", "Name one in the table's column label_path."
+    ),
+    "segmentation-overlap": Problem(
+        422, "Two segments of a segmentation claim the same voxel", "Export it without overlaps, one label a voxel."
+    ),
     "patient-missing": Problem(
         422, "Nothing says which patient an image belongs to", "Add a column patient to the table."
     ),
@@ -209,6 +254,30 @@ PROBLEMS: dict[str, Problem] = {
         500,
         "An identifier was found in de-identified output; nothing was kept",
         "Report this; it is a fault of the software or of the profile.",
+    ),
+    "archive-unsafe": Problem(
+        422,
+        "An archive is damaged, encrypted, or unpacks to far too much",
+        "Unpack it by hand, look, and take in the folder.",
+    ),
+    "pacs-unreachable": Problem(
+        503,
+        "The PACS does not answer",
+        "Check host, port and firewall; run the command again, it goes on where it stopped.",
+    ),
+    "pacs-refused": Problem(
+        403,
+        "The PACS refuses this node",
+        "Let the PACS's administrator enter this node's AE title, or check the credentials.",
+    ),
+    "pacs-certificate": Problem(
+        502, "The certificate of the other side is not trusted", "Check the host name, and ca_bundle in silo.toml."
+    ),
+    "pacs-failed": Problem(
+        502, "The PACS did not deliver", "Run the command again; what is here already is not fetched twice."
+    ),
+    "listener-unavailable": Problem(
+        409, "The node cannot listen there", "Check intake.listener in silo.toml: address, port, certificate."
     ),
     # models
     "bundle-invalid": Problem(

@@ -36,17 +36,22 @@ from pipelines.tasks import task_for
 from pipelines.tasks.classification import auroc
 from pipelines.training import open_trainer, run_round
 from silo_node.intake.dicom_folder import DicomFolder
+from silo_node.intake.objects.stored import StoredObjects
+from silo_node.intake.run import IntakeRules, deliver
+from silo_node.intake.source import Source
 from silo_node.intake.table_source import TableSource
+from silo_node.state import Home
 from silo_node.wire.benchmarks import BenchmarkDefinition
 
 
 def build_cohort(site: DemoSite, definition: BenchmarkDefinition, out: Path) -> Path:
     """Read a site's folder as its node would, prepare it, and write the manifest the sandbox reads."""
-    source = (
-        DicomFolder(site.folder, site.table)
-        if site.kind == "dicom"
-        else TableSource(site.table, site.folder, collection="site", modality=definition.modality)
-    )
+    if site.kind == "dicom":
+        home = Home(out / "home")
+        deliver(home, DicomFolder(site.folder, site.table), IntakeRules("site"))
+        source: Source = StoredObjects(home, "site")
+    else:
+        source = TableSource(site.table, site.folder, collection="site", modality=definition.modality)
     raw, entries = out / "raw", []
     for number, item in enumerate(source.items()):
         case = source.read(item)
