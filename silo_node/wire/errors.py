@@ -278,6 +278,11 @@ PROBLEMS: dict[str, Problem] = {
     "sandbox-unavailable": Problem(
         503, "The node has no sandbox and runs nothing", "Install bubblewrap: apt-get install bubblewrap."
     ),
+    "sandbox-escape": Problem(
+        503,
+        "A probe got out of the sandbox, so the node runs nothing",
+        "Run silo-node doctor; it says which probe, and what holds it on other machines.",
+    ),
     "sandbox-limit": Problem(422, "The work went over its limit of time, memory or disk", "Use a smaller model."),
     "work-failed": Problem(
         422, "The work ended without a result", "The site's own log says more; it does not leave the site."
