@@ -53,7 +53,7 @@ class Transport:
         # An explicit auth keeps requests from reading ~/.netrc, which would put another password in its place.
         self._session.auth = _Bearer(token)
         if self.address.startswith("https:"):
-            self._session.mount("https://", _TrustedAdapter(_trust(config.ca_bundle)))
+            self._session.mount("https://", TrustedAdapter(_trust(config.ca_bundle)))
         self.server_time: datetime | None = None
         """The hub's clock at its last answer, from the ``Date`` header."""
 
@@ -155,7 +155,7 @@ class _Bearer(requests.auth.AuthBase):
         return request
 
 
-class _TrustedAdapter(HTTPAdapter):
+class TrustedAdapter(HTTPAdapter):
     """An adapter whose connections, direct or through a proxy, verify with one given context."""
 
     def __init__(self, context: ssl.SSLContext) -> None:

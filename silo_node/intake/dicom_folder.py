@@ -25,6 +25,7 @@ class DicomFolder:
     """
 
     kind = "dicom-folder"
+    by_quiet = False
 
     def __init__(self, folder: Path, table: Path | None = None) -> None:
         """Check the folder and the whole table.
@@ -55,6 +56,7 @@ class DicomFolder:
                 continue
             inbox.pass_by(archive)
             inbox.take_each(members, self._fetch, self._annotation_of, total=len(members))
+        inbox.settle_delivered()
 
     def items(self) -> list[Item]:
         """Return the files that are not archives, in the order of their paths."""

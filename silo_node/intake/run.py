@@ -117,7 +117,6 @@ def deliver(
     """Bring a source's objects into the private store, without turning them into cases."""
     with full_disk_is_told(home), contextlib.closing(inbox_of(home, source, rules, progress)) as inbox:
         source.deliver(inbox)
-        inbox.settle_delivered()
         return inbox.received
 
 
@@ -142,6 +141,7 @@ def inbox_of(
         kind=source.kind,
         root=source.root,
         collection=rules.collection,
+        by_quiet=source.by_quiet,
         quota_bytes=rules.quota_bytes,
         progress=progress,
     )

@@ -271,6 +271,7 @@ PROBLEMS: dict[str, Problem] = {
     "pacs-failed": Problem(
         502, "The PACS did not deliver", "Run the command again; what is here already is not fetched twice."
     ),
+    "query-invalid": Problem(422, "The search is not one a PACS understands", "See silo-node intake pacs --help."),
     "listener-unavailable": Problem(
         409, "The node cannot listen there", "Check intake.listener in silo.toml: address, port, certificate."
     ),

@@ -65,15 +65,21 @@ class Inbox:
         kind: str,
         root: str,
         collection: str,
+        by_quiet: bool = False,
         quota_bytes: int | None = None,
         progress: Progress = lambda done, total: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Open the store for a source. ``quota_bytes`` bounds all objects together; None is no bound."""
+        """Open the store for a source.
+
+        ``by_quiet`` is for a source that cannot say when a study is complete: its studies settle once they are quiet.
+        ``quota_bytes`` bounds all objects together; None is no bound.
+        """
         self.received = Received()
         self._home = home
         self._kind, self._root, self._collection = kind, root, collection
-        self._pseudonyms, self._progress, self._clock = pseudonyms, progress, clock
+        self._by_quiet = by_quiet
+        self._pseudonyms, self.progress, self._clock = pseudonyms, progress, clock
         self._lock = threading.RLock()
         self._index, self._files = ObjectIndex(home), ObjectFiles(home)
         self._catalogue, self._places = Catalogue(home.catalogue, shared=True), Places(home, shared=True)
@@ -106,14 +112,14 @@ class Inbox:
         ``quota-exceeded``, and what ``fetch`` raises besides.
         """
         for done, item in enumerate(items):
-            self._progress(done, total)
+            self.progress(done, total)
             try:
                 self._take(item, fetch, annotation(item))
             except BadInput as refusal:
                 self.refuse(item, refusal.code)
             self._book_when_full()
         self.book()
-        self._progress(total, total)
+        self.progress(total, total)
 
     def receive(self, item: Item, data: bytes, *, instance: str) -> None:
         """Keep an object whose sender waits: it is on the disk and booked when this returns.
@@ -149,12 +155,23 @@ class Inbox:
             self.book()
             return self._index.known_instances(study)
 
-    def settle_delivered(self) -> None:
-        """Mark the studies settled of which this delivery brought something: their source has no more of them."""
+    def count_known(self, study: str, objects: int) -> None:
+        """Count objects of a study that the source need not send, since they are here."""
+        with self._lock:
+            self.received.known += objects
+            if objects:
+                self._studies.add((study, self._collection))
+
+    def settle_delivered(self, *, complete: bool = True) -> None:
+        """Mark the studies settled of which something was delivered since the last call: there is no more of them.
+
+        With ``complete`` false, something of them could not be had, so they wait for another delivery.
+        """
         with self._lock:
             self.book()
-            with self._index.transaction():
-                self._index.settle_studies(sorted(self._studies))
+            if complete:
+                with self._index.transaction():
+                    self._index.settle_studies(sorted(self._studies))
             self._studies.clear()
 
     def settle_quiet(self, quiet_seconds: float) -> int:
@@ -280,7 +297,13 @@ class Inbox:
                 self.received.new -= 1
                 self.refuse(arrival.item, "duplicate-conflict")
                 continue
-            self._index.put(arrival.row, study_date=header.study_date, accession=header.accession, at=now)
+            self._index.put(
+                arrival.row,
+                study_date=header.study_date,
+                accession=header.accession,
+                at=now,
+                by_quiet=self._by_quiet,
+            )
             if arrival.replaces is not None:
                 self._index.drop_places(header.instance)
             self._index.put_place(self._locator(arrival.item), arrival.item.stamp, header.instance)

@@ -1,8 +1,8 @@
 """The index of the objects in the private store, by study and series, in one SQLite file.
 
 It holds the source's own UIDs and patient numbers, so it lies in ``private/`` beside the objects; the node's catalogue,
-outside, holds none of them. A study is *settled* when its source says it is complete or nothing came for a quiet time,
-and *pending* when something came since it was last turned into cases.
+outside, holds none of them. A study is *settled* when its source says it is complete or, where no source can say so,
+when nothing came for a quiet time; and *pending* when something came since it was last turned into cases.
 """
 
 import json
@@ -18,6 +18,9 @@ from silo_node.intake.source import Annotation
 from silo_node.state import Home
 
 BUSY_SECONDS = 30.0
+ARRIVING, SETTLED, INCOMPLETE = 0, 1, -1
+"""How the index spells it: settles by quiet, is settled, or settles only when its source has delivered all of it."""
+
 _SCHEMA_VERSION = 1
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS objects (
@@ -34,7 +37,7 @@ CREATE TABLE IF NOT EXISTS studies (
   arrived REAL NOT NULL, settled INTEGER NOT NULL, revision INTEGER NOT NULL, taken INTEGER NOT NULL,
   PRIMARY KEY (study, collection)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS studies_unsettled ON studies (arrived) WHERE settled = 0;
+CREATE INDEX IF NOT EXISTS studies_arriving ON studies (arrived) WHERE settled = 0;
 CREATE INDEX IF NOT EXISTS studies_pending ON studies (collection, study) WHERE settled = 1 AND taken < revision;
 CREATE INDEX IF NOT EXISTS studies_by_date ON studies (collection, study_date, study);
 CREATE INDEX IF NOT EXISTS studies_by_modality ON studies (collection, modality, study_date, study);
@@ -206,8 +209,11 @@ class ObjectIndex:
         """Return the names under which objects are kept."""
         return [str(row[0]) for row in self._all("SELECT DISTINCT collection FROM studies ORDER BY collection")]
 
-    def put(self, row: ObjectRow, *, study_date: str, accession: str, at: float) -> None:
-        """Add an object, or replace the damaged one that had its UID; its study is no longer settled."""
+    def put(self, row: ObjectRow, *, study_date: str, accession: str, at: float, by_quiet: bool) -> None:
+        """Add an object, or replace the damaged one that had its UID; its study is no longer settled.
+
+        ``by_quiet`` says that the study settles once nothing came of it for a while.
+        """
         before = self.find(row.instance)
         if before is not None:
             self._count(before.study, before.collection, -1, -before.size)
@@ -217,9 +223,11 @@ class ObjectIndex:
             *(row.digest, row.size, row.collection, row.source, row.root, row.place, _annotation_text(row.annotation)),
         )
         self._run(
-            "INSERT INTO studies VALUES (?,?,?,?,?,?,?,?,?,0,1,0) ON CONFLICT DO UPDATE SET objects = objects + 1,"
-            " bytes = bytes + excluded.bytes, arrived = excluded.arrived, settled = 0, revision = revision + 1",
+            "INSERT INTO studies VALUES (?,?,?,?,?,?,?,?,?,?,1,0) ON CONFLICT DO UPDATE SET objects = objects + 1,"
+            " bytes = bytes + excluded.bytes, arrived = excluded.arrived, settled = excluded.settled,"
+            " revision = revision + 1",
             *(row.study, row.collection, row.patient, row.modality, study_date, accession, 1, row.size, at),
+            ARRIVING if by_quiet else INCOMPLETE,
         )
 
     def annotate(self, row: ObjectRow, annotation: Annotation | None) -> None:
@@ -307,7 +315,7 @@ def _conditions(chosen: StudyFilter) -> tuple[list[str], list[object]]:
 
 
 def _study_row(row: Sequence[Any]) -> StudyRow:
-    return StudyRow(*(*row[:9], bool(row[9]), *row[10:]))
+    return StudyRow(*(*row[:9], row[9] == SETTLED, *row[10:]))
 
 
 def _annotation_text(annotation: Annotation | None) -> str:

@@ -19,8 +19,11 @@ class ObjectSource(Protocol):
     root: str
     """Where the source is, for the local user; private."""
 
+    by_quiet: bool
+    """Whether its studies settle once nothing came of them for a while, because it cannot say when one is complete."""
+
     def deliver(self, inbox: "Inbox") -> None:
-        """Hand over every object there is, or until told to stop.
+        """Hand over every object there is, or until told to stop, and settle the studies that are complete.
 
         What is wrong with one object is told to the inbox, and the delivery goes on. Raises what stops all of it, such
         as ``pacs-unreachable``; run again, the delivery goes on where it stopped.

@@ -35,6 +35,7 @@ class Listener:
     """Listens while :meth:`deliver` runs, until :attr:`stop` is set."""
 
     kind = "c-store"
+    by_quiet = True
 
     def __init__(self, settings: ListenerSettings, *, on_listening: Callable[[int], None] = lambda port: None) -> None:
         """Check the settings; raises ``config-invalid`` for an address anybody may send to.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-_PLACES = "/usr/local/bin:/usr/bin:/opt/homebrew/bin"
+_PLACES = "/usr/local/bin:/usr/bin:/usr/sbin"
 
 
 def program(name: str) -> str:

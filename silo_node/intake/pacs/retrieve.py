@@ -1,0 +1,144 @@
+"""Studies from a PACS over DICOM itself: found with C-FIND, and sent to the listener here on C-MOVE (PS3.4 annex C)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from pydicom.dataset import Dataset
+from pynetdicom import AE
+from pynetdicom.association import Association
+
+from silo_node.config import ListenerSettings, PacsSettings
+from silo_node.intake.objects.inbox import Inbox
+from silo_node.intake.pacs.listener import Listener, silence
+from silo_node.intake.pacs.query import FoundStudy, StudyQuery
+from silo_node.intake.pacs.tls import client_context
+from silo_node.intake.source import Item
+from silo_node.wire.errors import BadInput, ConfigError, MedSiloError
+
+STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
+STUDY_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
+_PENDING = (0xFF00, 0xFF01)
+_UNKNOWN_DESTINATION = 0xA801
+
+
+@dataclass(frozen=True)
+class _Moved:
+    status: int | None
+    """The last status of a C-MOVE; None when the PACS went silent."""
+
+    failed: int
+    """Objects the PACS could not send."""
+
+
+class PacsSource:
+    """The studies of a PACS that match a search. The listener's own settings say where they are sent."""
+
+    kind = "c-move"
+    by_quiet = False
+
+    def __init__(self, pacs: PacsSettings, listener: ListenerSettings, query: StudyQuery) -> None:
+        """Check the settings; raises :class:`ConfigError`."""
+        if pacs.host is None:
+            raise ConfigError("config-missing", "intake.pacs.host says where the PACS is")
+        self.root = f"{pacs.ae_title}@{pacs.host}:{pacs.port}"
+        self._pacs, self._host, self._query = pacs, pacs.host, query
+        self._own_title = listener.called_ae_titles[0]
+        self._listener = Listener(listener)
+        self._tls = (
+            client_context(pacs.ca_bundle, pacs.client_certificate, pacs.client_key, setting="intake.pacs")
+            if pacs.tls
+            else None
+        )
+
+    def deliver(self, inbox: Inbox) -> None:
+        """Have every study sent that is not all here; a study is settled once the PACS says that all of it was sent.
+
+        A study it fails to send is quarantined as ``pacs-failed``, and asked for again in the next run. Raises
+        ``pacs-unreachable``, ``pacs-refused``, ``listener-unavailable``.
+        """
+        studies = self.studies()
+        with self._listener.open(inbox):
+            for done, study in enumerate(studies):
+                inbox.progress(done, len(studies))
+                self._deliver_study(study, inbox)
+            inbox.progress(len(studies), len(studies))
+
+    def studies(self) -> list[FoundStudy]:
+        """Search. Raises ``pacs-unreachable``, ``pacs-refused``, ``pacs-failed``."""
+        identifier = Dataset()
+        identifier.QueryRetrieveLevel = "STUDY"
+        for keyword in ("StudyInstanceUID", "NumberOfStudyRelatedInstances"):
+            setattr(identifier, keyword, "")
+        for keyword, value in self._query.keys().items():
+            setattr(identifier, keyword, value)
+        with self._association(STUDY_ROOT_FIND) as association:
+            return list(_found(association.send_c_find(identifier, STUDY_ROOT_FIND)))
+
+    def _deliver_study(self, study: FoundStudy, inbox: Inbox) -> None:
+        place = Item(study.study, "")
+        known = len(inbox.known_instances(study.study))
+        if study.instances is not None and known >= study.instances:
+            inbox.count_known(study.study, known)
+            inbox.settle_delivered()
+            inbox.pass_by(place)
+            return
+        moved = self._move(study)
+        if moved.status == _UNKNOWN_DESTINATION:
+            raise MedSiloError("pacs-refused", f"the PACS does not know {self._own_title}, where it is to send")
+        complete = moved.status == 0 and not moved.failed
+        inbox.settle_delivered(complete=complete)
+        if complete:
+            inbox.pass_by(place)
+        else:
+            inbox.refuse(place, "pacs-failed")
+
+    def _move(self, study: FoundStudy) -> _Moved:
+        identifier = Dataset()
+        identifier.QueryRetrieveLevel = "STUDY"
+        identifier.StudyInstanceUID = study.study
+        last, failed = None, 0
+        with self._association(STUDY_ROOT_MOVE) as association:
+            for status, _ in association.send_c_move(identifier, self._own_title, STUDY_ROOT_MOVE):
+                last = int(status.Status) if "Status" in status else None
+                failed = int(status.get("NumberOfFailedSuboperations", None) or 0)
+        return _Moved(last, failed)
+
+    @contextmanager
+    def _association(self, context: str) -> Iterator[Association]:
+        silence()
+        entity = AE(ae_title=self._own_title)
+        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = self._pacs.timeout_seconds
+        entity.connection_timeout = self._pacs.timeout_seconds
+        entity.add_requested_context(context)
+        tls: Any = (self._tls, self._host) if self._tls else None
+        association = entity.associate(self._host, self._pacs.port, ae_title=self._pacs.ae_title, tls_args=tls)
+        if not association.is_established:
+            raise self._refusal(association)
+        try:
+            yield association
+        finally:
+            if association.is_established:
+                association.release()
+
+    def _refusal(self, association: Association) -> MedSiloError:
+        if association.is_rejected:
+            answer = association.acceptor.primitive
+            reasons = {3: f"it does not know {self._own_title}", 7: f"it is not called {self._pacs.ae_title}"}
+            return MedSiloError("pacs-refused", reasons.get(int(getattr(answer, "diagnostic", 0) or 0), ""))
+        if association.acceptor.primitive is not None:
+            return MedSiloError("pacs-refused", "it does not offer searching and sending (C-FIND, C-MOVE) to this node")
+        return MedSiloError("pacs-unreachable", self.root)
+
+
+def _found(answers: Iterator[tuple[Dataset, Dataset | None]]) -> Iterator[FoundStudy]:
+    for status, study in answers:
+        code = status.get("Status")
+        if code is None:
+            raise MedSiloError("pacs-unreachable", "the PACS went silent in the middle of a search")
+        if code in _PENDING and study is not None:
+            instances = study.get("NumberOfStudyRelatedInstances")
+            yield FoundStudy(str(study.StudyInstanceUID), None if instances is None else int(instances))
+        elif code != 0:
+            raise BadInput("pacs-failed", f"the search ended with status 0x{int(code):04x}")
