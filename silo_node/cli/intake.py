@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 intake_app = typer.Typer(no_args_is_help=True, help="Take in images, de-identified, into the private store.")
 intake_app.command("listen")(intake_pacs.listen)
+intake_app.command("pacs")(intake_pacs.pacs)
+intake_app.command("dicomweb")(intake_pacs.dicomweb)
+intake_app.command("studies")(intake_pacs.studies)
 
 
 def _modality(value: str | None) -> str | None:

@@ -1,5 +1,8 @@
 """Studies from a PACS over DICOM itself: found with C-FIND, and sent to the listener here on C-MOVE (PS3.4 annex C)."""
 
+import socket
+import ssl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -73,8 +76,9 @@ class PacsSource:
             setattr(identifier, keyword, "")
         for keyword, value in self._query.keys().items():
             setattr(identifier, keyword, value)
+        silent_at = time.monotonic() + self._pacs.timeout_seconds
         with self._association(STUDY_ROOT_FIND) as association:
-            return list(_found(association.send_c_find(identifier, STUDY_ROOT_FIND)))
+            return list(_found(association.send_c_find(identifier, STUDY_ROOT_FIND), silent_at))
 
     def _deliver_study(self, study: FoundStudy, inbox: Inbox) -> None:
         place = Item(study.study, "")
@@ -113,7 +117,10 @@ class PacsSource:
         entity.connection_timeout = self._pacs.timeout_seconds
         entity.add_requested_context(context)
         tls: Any = (self._tls, self._host) if self._tls else None
-        association = entity.associate(self._host, self._pacs.port, ae_title=self._pacs.ae_title, tls_args=tls)
+        try:
+            association = entity.associate(self._host, self._pacs.port, ae_title=self._pacs.ae_title, tls_args=tls)
+        except OSError:
+            raise MedSiloError("pacs-unreachable", self.root) from None
         if not association.is_established:
             raise self._refusal(association)
         try:
@@ -129,12 +136,28 @@ class PacsSource:
             return MedSiloError("pacs-refused", reasons.get(int(getattr(answer, "diagnostic", 0) or 0), ""))
         if association.acceptor.primitive is not None:
             return MedSiloError("pacs-refused", "it does not offer searching and sending (C-FIND, C-MOVE) to this node")
-        return MedSiloError("pacs-unreachable", self.root)
+        return MedSiloError("pacs-certificate" if self._certificate_is_refused() else "pacs-unreachable", self.root)
+
+    def _certificate_is_refused(self) -> bool:
+        """Tell whether it was TLS that failed; pynetdicom does not say why it could not connect."""
+        if self._tls is None:
+            return False
+        try:
+            with socket.create_connection((self._host, self._pacs.port), self._pacs.timeout_seconds) as plain:
+                self._tls.wrap_socket(plain, server_hostname=self._host).close()
+        except ssl.SSLError:
+            return True
+        except OSError:
+            return False
+        return False
 
 
-def _found(answers: Iterator[tuple[Dataset, Dataset | None]]) -> Iterator[FoundStudy]:
-    for status, study in answers:
+def _found(answers: Iterator[tuple[Dataset, Dataset | None]], silent_at: float) -> Iterator[FoundStudy]:
+    for number, (status, study) in enumerate(answers):
         code = status.get("Status")
+        if code is None and number == 0 and time.monotonic() < silent_at:
+            # Orthanc accepts anybody's association, and breaks it off when a stranger searches.
+            raise MedSiloError("pacs-refused", "it broke off the search; does it know this node's AE title?")
         if code is None:
             raise MedSiloError("pacs-unreachable", "the PACS went silent in the middle of a search")
         if code in _PENDING and study is not None:
