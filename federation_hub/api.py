@@ -20,6 +20,7 @@ from pydantic import BaseModel, ValidationError
 from federation_hub.accounts.actors import ANONYMOUS, Actor
 from federation_hub.accounts.authentication import authenticate
 from federation_hub.errors import MalformedMessage, declared_fields
+from federation_hub.intake.bodies import note_body, seen
 from federation_hub.services import services
 from silo_node.wire.canonical import parse_object
 from silo_node.wire.errors import MedSiloError, WireError
@@ -77,11 +78,14 @@ def route(
         def handle(**parameters: str) -> Response:
             _admit(operation, inactive_silos=inactive_silos)
             arguments: dict[str, Any] = dict(parameters)
-            if body is not None:
-                arguments["body"] = _parse_body(body, public=roles is None)
-            if query is not None:
-                arguments["query"] = _parse_query(query)
-            return _answer(view(**arguments), operation)
+            try:
+                if body is not None:
+                    arguments["body"] = _parse_body(body, public=roles is None)
+                if query is not None:
+                    arguments["query"] = _parse_query(query)
+                return _answer(view(**arguments), operation)
+            finally:
+                note_body(current_actor())
 
         handle.operation = operation  # type: ignore[attr-defined]
         blueprint.add_url_rule(path, f"{method.lower()}_{view.__name__}", handle, methods=[method])
@@ -100,6 +104,7 @@ def _parse_body(kind: type[B], *, public: bool) -> B:
     # Nobody without a token makes the hub hold a large body.
     request.max_content_length = _PUBLIC_BYTES if public else services().config.maximum_message_bytes
     data = request.get_data(cache=False)
+    seen(data)
     try:
         parse_object(data)
     except (ValueError, RecursionError) as error:

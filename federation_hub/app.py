@@ -12,6 +12,7 @@ from federation_hub.config import HubConfig
 from federation_hub.db import Database
 from federation_hub.errors import register_error_handlers
 from federation_hub.evaluations import api as evaluations
+from federation_hub.intake import api as intake
 from federation_hub.keys import load_or_make_key
 from federation_hub.leaderboards import api as leaderboards
 from federation_hub.models import api as models
@@ -32,6 +33,7 @@ _APIS = (
     associations,
     benchmarks,
     evaluations,
+    intake,
     leaderboards,
     models,
     openapi,

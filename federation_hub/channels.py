@@ -21,6 +21,7 @@ from waitress.receiver import FixedStreamReceiver
 
 _SEND_BYTES = 1024 * 1024
 _RECEIVE_BYTES = 1024 * 1024
+_WORTH_WAKING = 512 * 1024
 _DISCONNECTED = frozenset({errno.ECONNRESET, errno.ENOTCONN, errno.ESHUTDOWN, errno.ECONNABORTED, errno.EPIPE})
 
 
@@ -129,6 +130,8 @@ def channel_class(pool: BodyPool) -> type[HTTPChannel]:
 
 
 class _Channel(HTTPChannel):  # type: ignore[misc]
+    _wakes_at = 1
+
     def handle_read(self) -> None:
         """Receive a large body in place, all but its last byte: that one goes waitress's way and ends the request."""
         receiver = self.request.body_rcv if self.request is not None else None
@@ -145,8 +148,16 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
             super().handle_read()
             return
         receiver.remain -= count
+        # Woken for every few packets, this loop would take a whole core; the last byte must wake it all the same.
+        self._wake_for(max(1, min(receiver.remain - 1, _WORTH_WAKING)))
         self.request.body_bytes_received += count
         self.last_activity = time.time()
+
+    def _wake_for(self, count: int) -> None:
+        """Let the socket count as readable only once that many bytes are there."""
+        if count != self._wakes_at:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
+            self._wakes_at = count
 
     def _flush_some(self, do_close: bool = True) -> bool:
         """Send as much as the socket takes now; the caller holds the lock of the outgoing buffers."""

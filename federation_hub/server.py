@@ -9,6 +9,7 @@ of the time.
 import json
 import os
 import signal
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,9 @@ _RECEIVE_BYTES = 256 * 1024
 _KEPT_IN_MEMORY = 512 * 1024
 _CONNECTIONS = 1000
 _BODY_BUFFERS = 8
+_SWITCH_SECONDS = 0.0005
+"""How long a thread may keep the interpreter while another waits. The connections are moved by one thread that waits
+for it after every megabyte; Python's five milliseconds would let each answer being made hold up every transfer."""
 _log = structlog.get_logger("federation_hub")
 
 
@@ -38,6 +42,7 @@ def serve(
     announce: Callable[[str], None] = lambda url: None,
 ) -> None:
     """Listen until SIGTERM or SIGINT, then finish the requests being answered. Port 0 takes a free one."""
+    sys.setswitchinterval(_SWITCH_SECONDS)
     tempfile.tempdir = str(config.blobs_path / "scratch")
     BaseWSGIServer.channel_class = channel_class(BodyPool(buffers=_BODY_BUFFERS, size=config.chunk_bytes))
     server = create_server(

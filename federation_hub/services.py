@@ -9,6 +9,7 @@ from flask import current_app
 
 from federation_hub.config import HubConfig
 from federation_hub.db import Database, now
+from federation_hub.intake.log import Intake
 from federation_hub.storage.blobs import BlobStore
 from federation_hub.storage.partial import PartialUploads
 from silo_node.wire.envelope import public_key_text
@@ -32,8 +33,10 @@ class Services:
     """No lease runs out before the hub has been up for one lease: silos could not reach it to keep theirs."""
 
     partials: PartialUploads = field(init=False)
+    intake: Intake = field(init=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "intake", Intake(self.database))
         object.__setattr__(self, "partials", PartialUploads(self.blobs.partial))
 
     @property

@@ -102,7 +102,35 @@ class CheckJob(Value):
     threads: Threads = 1
 
 
-Job = Annotated[PrepareJob | EvaluateJob | TrainSession | CheckJob, Field(discriminator="kind")]
+class InspectJob(Value):
+    """Judge bundles without building anything: no torch, no case. Writes ``out/inspected.json``.
+
+    The file holds one verdict a model, in their order: ``{"models": [{"digest", "code", "tier"}]}`` where ``code`` is
+    null for a sound bundle and ``tier`` is null for one that is not.
+    """
+
+    kind: Literal["inspect"] = "inspect"
+    definition: DefinitionJson | None = None
+    models: Annotated[tuple[ModelFile, ...], Field(min_length=1, max_length=100)]
+    out: Path
+    threads: Threads = 1
+
+
+Job = Annotated[PrepareJob | EvaluateJob | TrainSession | CheckJob | InspectJob, Field(discriminator="kind")]
+
+
+class Verdict(Value):
+    """What a static look said of one bundle: a refusal's code, or its tier."""
+
+    digest: ModelDigest
+    code: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{2,59}$")] | None
+    tier: Annotated[int, Field(ge=1, le=3)] | None
+
+
+class Inspected(Value):
+    """The whole of ``inspected.json``."""
+
+    models: Annotated[tuple[Verdict, ...], Field(max_length=100)]
 
 
 class RoundCommand(Value):

@@ -22,6 +22,7 @@ from pipelines.job import (
     DoneEvent,
     ErrorEvent,
     EvaluateJob,
+    InspectJob,
     Job,
     PrepareJob,
     ProgressEvent,
@@ -73,6 +74,12 @@ def main(arguments: list[str] | None = None) -> int:
 def run(job: Job, protocol: Protocol, commands: Iterable[str]) -> int:
     """Do a job, taking a session's commands from ``commands``; returns the exit status and never raises."""
     try:
+        if isinstance(job, InspectJob):
+            from pipelines.inspection import inspect_models
+
+            inspect_models(job)
+            protocol.send(DoneEvent())
+            return 0
         _limit_threads(job.threads)
         if isinstance(job, TrainSession):
             _serve(job, protocol, commands)

@@ -4,6 +4,7 @@ Every body passes the gate. Every answer is parsed as exactly the declared messa
 :class:`HubUnavailable`, which means *later*, and is retried by whoever calls; everything else means *no*.
 """
 
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
@@ -23,6 +24,7 @@ from silo_node.wire.digests import hex_part
 from silo_node.wire.enrolment import EnrolmentReceipt, EnrolmentRequest, HubInformation, SiloStatus
 from silo_node.wire.envelope import Envelope
 from silo_node.wire.errors import IntegrityError
+from silo_node.wire.intake import IntakeEntry, IntakeLog
 from silo_node.wire.models import ModelReference
 from silo_node.wire.tasks import (
     ClaimAnswer,
@@ -130,6 +132,14 @@ class Hub:
     def result(self, task_id: str, result: Envelope) -> ResultAnswer:
         """Hand in a signed answer to a task."""
         return self._post("/tasks/{}/result", result, ResultAnswer, task_id)
+
+    def intake_log(self) -> Iterator[IntakeEntry]:
+        """Ask for everything the hub says it has received from this silo, oldest first."""
+        after, more = 0, True
+        while more:
+            found = self._get(f"/silo/intake-log?after={after:d}", IntakeLog)
+            yield from found.entries
+            after, more = max((entry.number for entry in found.entries), default=after), found.more
 
     def fetch_model(self, model: ModelReference, folder: Path, progress: Progress = silent) -> Path:
         """Fetch a bundle to ``folder/<hex>.zip``."""

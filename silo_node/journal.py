@@ -26,6 +26,17 @@ CREATE TABLE IF NOT EXISTS consent (
     study_id TEXT PRIMARY KEY, association_id TEXT NOT NULL, request TEXT NOT NULL, plan_digest TEXT NOT NULL,
     created TEXT NOT NULL
 ) STRICT;
+CREATE TABLE IF NOT EXISTS spending (
+    subject TEXT NOT NULL, owner TEXT NOT NULL, month TEXT NOT NULL, models TEXT NOT NULL, bits REAL NOT NULL,
+    created TEXT NOT NULL, PRIMARY KEY (subject, owner)
+) STRICT;
+CREATE TABLE IF NOT EXISTS hold (
+    item_id TEXT PRIMARY KEY, persons INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS approval (
+    item_id TEXT NOT NULL, person TEXT NOT NULL, digest TEXT NOT NULL, created TEXT NOT NULL,
+    PRIMARY KEY (item_id, person)
+) STRICT;
 """
 
 

@@ -126,7 +126,7 @@ class Person:
     def study(self, study_id: str) -> dict[str, JsonValue]:
         return self.do("GET", f"/studies/{study_id}")
 
-    def wait_for(self, study_id: str, *states: str, seconds: float = 120) -> dict[str, JsonValue]:
+    def wait_for(self, study_id: str, *states: str, seconds: float = 120, pause: float = 0.1) -> dict[str, JsonValue]:
         """Return the study once it is in one of these states; a hub that is away meanwhile is waited for."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -134,7 +134,7 @@ class Person:
                 found = self.study(study_id)
                 if found["state"] in states:
                     return found
-            time.sleep(0.02)
+            time.sleep(pause)
         raise AssertionError(f"the study is {found['state']} after {seconds} s: {found}")
 
 

@@ -36,6 +36,8 @@ _WIRE_MODULES = (
     "tasks",
     "estimates",
     "studies",
+    "purposes",
+    "intake",
     "envelope",
     "errors",
 )
@@ -99,7 +101,7 @@ def settings() -> str:
     from federation_hub.client.settings import ClientSettings
     from federation_hub.config import HubConfig
     from silo_node.config import NodeConfig
-    from silo_node.policy.rules import Policy
+    from silo_node.policy.schema import Policy
 
     text = "# Settings\n\nOne TOML file a program. An unknown key is an error that suggests the nearest known one.\n"
     text += "Secrets are never settings: they are files of their own.\n\n"

@@ -1,21 +1,21 @@
 """Routes of tasks (for silos) and of evaluations (for people)."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from flask import Blueprint
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from federation_hub.accounts.actors import Actor
 from federation_hub.api import PERSON, SILO, current_actor, route
-from federation_hub.associations.tables import Association
 from federation_hub.benchmarks.service import find
 from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.db import now
 from federation_hub.evaluations import leases
 from federation_hub.evaluations.messages import EvaluationList, EvaluationView
+from federation_hub.evaluations.polls import look
 from federation_hub.evaluations.results import receive_result
-from federation_hub.evaluations.rules import Activity, wait_seconds
+from federation_hub.evaluations.rules import wait_seconds
 from federation_hub.evaluations.service import plan_evaluations
 from federation_hub.evaluations.tables import Evaluation, Task
 from federation_hub.evaluations.tasks import own_task
@@ -25,7 +25,6 @@ from federation_hub.services import Services, services
 from federation_hub.silos.tables import Silo
 from federation_hub.studies.reports import examine_ahead
 from federation_hub.studies.service import consents_for
-from federation_hub.studies.tables import Study
 from silo_node.wire.envelope import Envelope
 from silo_node.wire.errors import MedSiloError
 from silo_node.wire.tasks import ClaimAnswer, ClaimRequest, Decline, Heartbeat, HeartbeatAnswer, ResultAnswer
@@ -39,21 +38,18 @@ def claim(body: ClaimRequest) -> ClaimAnswer:
     """Hand out the next task under a lease, and say how soon to ask again."""
     hub, actor, at = services(), current_actor(), now()
     with hub.database.reading() as session:
-        # Looking first keeps the polls of idle silos away from the one write lock.
-        work = leases.has_work(session, actor.id, body.kinds, at)
-        seen = session.scalar(select(Silo.last_seen).where(Silo.id == actor.id))
-        activity = _activity(session, actor.id)
-        consents = consents_for(session, actor.id, hub_public_key=hub.public_key)
+        poll = look(session, actor.id, body.kinds, at)
+        asked = consents_for(session, actor.id, hub_public_key=hub.public_key) if poll.asked else ()
     envelope = None
-    if work or seen is None or at - seen > _SEEN_EVERY:
+    if poll.work or poll.last_seen is None or at - poll.last_seen > _SEEN_EVERY:
         with hub.database.session() as session:
             session.get_one(Silo, actor.id).last_seen = at
             envelope = leases.claim(session, hub, kinds=body.kinds, actor=actor)
     return ClaimAnswer(
         task=envelope,
         lease_seconds=hub.config.lease_seconds,
-        wait_seconds=wait_seconds(activity, at, hub.config.poll_idle_seconds),
-        consents=consents,
+        wait_seconds=wait_seconds(poll.activity, at, hub.config.poll_idle_seconds),
+        consents=asked,
     )
 
 
@@ -133,22 +129,6 @@ def evaluate_again(name: str, version: int) -> EvaluationList:
         made = plan_evaluations(session, benchmark, again=True)
         rows = [session.get_one(Evaluation, evaluation_id) for evaluation_id in made]
         return EvaluationList(evaluations=tuple(_view(session, row, benchmark, actor) for row in rows))
-
-
-def _activity(session: Session, silo_id: str) -> Activity:
-    mine = select(func.max(Task.touched)).where(Task.silo_id == silo_id)
-    last: datetime | None = session.scalar(mine)
-    silos = session.scalar(select(func.count()).select_from(Silo).where(Silo.state == "active"))
-    return Activity(in_study=_in_running_study(session, silo_id), last_change=last, silos=silos or 0)
-
-
-def _in_running_study(session: Session, silo_id: str) -> bool:
-    found = (
-        select(Study.id)
-        .join(Association, Association.study_id == Study.id)
-        .where(Study.state == "running", Association.silo_id == silo_id, Association.state == "approved")
-    )
-    return session.scalar(found.limit(1)) is not None
 
 
 def _wake(hub: Services, study_id: str | None) -> None:

@@ -3,7 +3,7 @@
 Nothing is ever repaired: what a silo signed is stored as it came, or not at all.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -41,7 +41,9 @@ def refusal_of(block: EstimateBlock, question: Question) -> str | None:
     if not at_least_as_strict(block.limits, question.definition.disclosure):
         return "estimate-small-cell"
     rules = benchmark_rules(question.definition.model_dump(mode="json"), digest=question.task.benchmark.digest)
-    return refusal(block.model_dump(mode="json"), rules)
+    # The silo's own limits may be stricter; what it says it has kept to is checked as well.
+    own = block.limits.model_dump(mode="json", include={"minimum_class", "minimum_cell", "decimals"})
+    return refusal(block.model_dump(mode="json"), replace(rules, limits=rules.limits.with_site_policy(**own)))
 
 
 def answers(block: EstimateBlock, question: Question) -> bool:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from federation_hub.accounts.actors import SYSTEM, Actor
 from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.db import now
-from federation_hub.evaluations.rules import EVALUATION, TASK
+from federation_hub.evaluations.rules import EVALUATION, LEASED, TASK
 from federation_hub.evaluations.service import close, plan_evaluations
 from federation_hub.evaluations.tables import Evaluation, Task
 from federation_hub.evaluations.tasks import move, own_task
@@ -21,16 +21,7 @@ from silo_node.wire.tasks import Decline, Heartbeat, HeartbeatAnswer
 from silo_node.wire.tasks import Task as WireTask
 
 GIVEN_UP = "work-failed"
-_LEASED = ("claimed", "running")
 _RETRY_SECONDS = 30.0
-
-
-def has_work(session: Session, silo_id: str, kinds: Sequence[str], at: datetime) -> bool:
-    """Tell whether a claim could change anything: a task to hand out, or a lease of the silo's that ran out."""
-    mine = select(Task.id).where(Task.silo_id == silo_id)
-    offered = mine.where(Task.state == "offered", Task.kind.in_(kinds), Task.available_from <= at)
-    lapsed = mine.where(Task.state.in_(_LEASED), Task.lease_until <= at)
-    return session.scalar(offered.limit(1)) is not None or session.scalar(lapsed.limit(1)) is not None
 
 
 def claim(session: Session, services: Services, *, kinds: Sequence[str], actor: Actor) -> Envelope | None:
@@ -57,7 +48,7 @@ def heartbeat(session: Session, services: Services, task_id: str, beat: Heartbea
     task = own_task(session, task_id, actor)
     if task.state == "cancelled":
         return HeartbeatAnswer(lease_seconds=0, cancelled=True)
-    if task.state not in _LEASED:
+    if task.state not in LEASED:
         raise MedSiloError("lease-lost" if task.state == "offered" else "task-done")
     if task.state == "claimed":
         move(session, task, "start", actor)
@@ -91,7 +82,7 @@ def expire(session: Session, services: Services, at: datetime, *, silo_id: str |
     """
     if at < services.started + timedelta(seconds=services.config.lease_seconds):
         return []
-    leased = select(Task).where(Task.state.in_(_LEASED), Task.lease_until <= at)
+    leased = select(Task).where(Task.state.in_(LEASED), Task.lease_until <= at)
     if silo_id is not None:
         leased = leased.where(Task.silo_id == silo_id)
     lapsed = list(session.scalars(leased.with_for_update(skip_locked=True)))

@@ -38,6 +38,9 @@ BLOCK = Machine(
         "withdraw": {"accepted": "withdrawn", "disputed": "withdrawn"},
     },
 )
+LEASED = ("claimed", "running")
+"""The states of a task that a silo holds under a lease."""
+
 _LATELY = timedelta(seconds=30)
 _POLLS_A_SECOND = 40
 

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from federation_hub.accounts.actors import SYSTEM, Actor
 from federation_hub.accounts.audit import record
+from federation_hub.accounts.tables import Organisation
 from federation_hub.associations.tables import Association
 from federation_hub.benchmarks.service import reference_to
 from federation_hub.benchmarks.tables import Benchmark
@@ -32,6 +33,8 @@ class Candidate:
     size: int
     baseline: bool
     age: int
+    owner: str = ""
+    """The organisation, by the name sites see."""
 
 
 def models_to_evaluate(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
@@ -71,14 +74,15 @@ def close(session: Session, evaluation: Evaluation, event: str, actor: Actor, co
 
 def _approved_models(session: Session, benchmark: Benchmark) -> list[Candidate]:
     rows = session.execute(
-        select(Model, Association.decided)
+        select(Model, Organisation.name)
         .join(Association, Association.model_digest == Model.digest)
+        .join(Organisation, Organisation.id == Model.owner_organisation_id)
         .where(Association.benchmark_id == benchmark.id, Association.state == "approved", Model.state == "accepted")
         .order_by(Association.decided, Model.digest)
     )
     return [
-        Candidate(model.digest, model.size, bool(model.card.get("baseline")), age)
-        for age, (model, _) in enumerate(rows.all())
+        Candidate(model.digest, model.size, bool(model.card.get("baseline")), age, owner)
+        for age, (model, owner) in enumerate(rows.all())
     ]
 
 
@@ -132,6 +136,7 @@ def _create(session: Session, benchmark: Benchmark, cohort: Cohort, models: tupl
         cohort=cohort.fingerprint,
         models=tuple(ModelReference(digest=model.digest, size=model.size) for model in models),
         attempt=evaluation.attempt,
+        owners=tuple(model.owner for model in models),
     )
     offer(session, silo_id=cohort.silo_id, body=task)
     return evaluation.id

@@ -6,6 +6,7 @@ from typing import cast
 from flask import Blueprint, Response, request, send_file
 
 from federation_hub.api import SILO, current_actor, route
+from federation_hub.intake.bodies import watched
 from federation_hub.services import Services, services
 from federation_hub.states import StateConflict
 from federation_hub.storage import service
@@ -66,7 +67,7 @@ def _chunk(hub: Services) -> ByteStream:
     if request.content_length is None or request.content_length > hub.config.chunk_bytes:
         raise WireError("body-too-large")
     # Its type says less than it is: werkzeug's stream of a body is a raw stream with readinto.
-    return cast(ByteStream, request.stream)
+    return watched(cast(ByteStream, request.stream))
 
 
 def _offset() -> int:

@@ -97,9 +97,10 @@ def may_see(session: Session, study: Study, actor: Actor) -> bool:
 class _Row:
     """One update with what the view needs of its silo, its task and its report."""
 
-    def __init__(self, update: StudyUpdate, task: Task, silo: str, *, open_book: bool) -> None:
+    def __init__(self, update: StudyUpdate, done: int, total: int, silo: str, *, open_book: bool) -> None:
         self.update = update
-        self.task = task
+        self.done = done
+        self.total = total
         self.silo = silo
         self.open_book = open_book
         self.report = None if update.report is None else read_stored(RoundReport, update.report)
@@ -113,8 +114,8 @@ class _Row:
                 "silo": self.silo,
                 "state": update.state,
                 "code": update.code,
-                "done": self.task.progress_done,
-                "total": self.task.progress_total,
+                "done": self.done,
+                "total": self.total,
                 "norm": update.norm if self.open_book else None,
                 "size": update.size,
                 "score": report.score.value if report else None,
@@ -127,21 +128,22 @@ class _Row:
 
 def _rows(session: Session, study: Study, viewer: Actor | None) -> list[_Row]:
     found = session.execute(
-        select(StudyUpdate, Task, Silo)
+        select(StudyUpdate, Task.progress_done, Task.progress_total, Silo.name, Silo.organisation_id)
         .join(Task, Task.id == StudyUpdate.task_id)
         .join(Silo, Silo.id == StudyUpdate.silo_id)
         .where(StudyUpdate.study_id == study.id)
         .order_by(StudyUpdate.number, StudyUpdate.attempt, StudyUpdate.silo_id)
     )
     return [
-        _Row(update, task, silo.name, open_book=_may_see_numbers(study, silo, viewer)) for update, task, silo in found
+        _Row(update, done, total, silo, open_book=_may_see_numbers(study, organisation, viewer))
+        for update, done, total, silo, organisation in found
     ]
 
 
-def _may_see_numbers(study: Study, silo: Silo, viewer: Actor | None) -> bool:
+def _may_see_numbers(study: Study, hospital: str, viewer: Actor | None) -> bool:
     if viewer is None or "hub-admin" in viewer.roles:
         return True
-    return viewer.organisation_id in (study.owner_organisation_id, silo.organisation_id)
+    return viewer.organisation_id in (study.owner_organisation_id, hospital)
 
 
 def _rounds(session: Session, study_id: str) -> Sequence[StudyRound]:

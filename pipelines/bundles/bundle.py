@@ -38,6 +38,8 @@ class Inspection:
     parameter_bound: int
     tensors: int
     weights_bytes: int
+    tier: int = 1
+    """1: code-free bundle; see ``docs/explanation/threat-model.md``."""
 
 
 def read_bundle(path: Path) -> Bundle:

@@ -11,7 +11,8 @@ from silo_node.config import load_config
 from silo_node.identity import load_identity
 from silo_node.logging import start_logging
 from silo_node.presentation import error_text, exit_status
-from silo_node.sandbox import choose
+from silo_node.sandbox import Sandbox, choose
+from silo_node.sandbox.probes import refuse_escape, run
 from silo_node.sandbox.unjailed import WARNING
 from silo_node.state import Home
 from silo_node.wire.errors import MedSiloError
@@ -34,10 +35,17 @@ def main() -> int:
 def _run(home: Home, ready_file: Path | None) -> None:
     config = load_config(home)
     start_logging(config.log_level)
-    if config.development_no_sandbox:
-        logging.getLogger("silo_node.sandbox").warning(WARNING)
     sandbox = choose(development_no_sandbox=config.development_no_sandbox)
+    try_sandbox(home, sandbox)
     serve(Node(home, config, load_identity(home), sandbox), ready_file)
+
+
+def try_sandbox(home: Home, sandbox: Sandbox) -> None:
+    """Let a program try to get out of the jail; raises :class:`SandboxUnavailable` ``sandbox-escape`` if it does."""
+    if not sandbox.jailed:
+        logging.getLogger("silo_node.sandbox").warning(WARNING)
+        return
+    refuse_escape(run(sandbox, hidden=[home.key_file, home.catalogue, home.raw]))
 
 
 if __name__ == "__main__":

@@ -1,35 +1,45 @@
 """The statistics of an evaluation, in a short-lived process of their own.
 
 numpy and scipy would triple the memory of a node that mostly waits; so they are loaded here, and gone afterwards.
-Standard input is one JSON object ``{"definition", "digest", "seed", "cases", "models"}``, standard output the computed
-part of an estimate block.
+Standard input is one JSON object ``{"definition", "digest", "seed", "limits", "cases", "models"}``, standard output the
+computed part of an estimate block.
 """
 
 import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from silo_node.cohorts.manifest import ManifestCase
-from silo_node.wire.benchmarks import BenchmarkDefinition
+from silo_node.wire.benchmarks import BenchmarkDefinition, DisclosureLimits
 from silo_node.wire.errors import WorkFailed
 
 TIMEOUT_SECONDS = 3600
 
 
 def estimated(
-    definition: BenchmarkDefinition, digest: str, cases: Sequence[ManifestCase], scores: Sequence[Path], seed: int
+    definition: BenchmarkDefinition,
+    digest: str,
+    cases: Sequence[ManifestCase],
+    scores: Sequence[Path],
+    seed: int,
+    limits: DisclosureLimits | None = None,
 ) -> dict[str, Any]:
     """Return the computed part of an estimate block for the models whose score files these are, in their order.
 
-    ``seed`` must come from a secret of the site. Raises :class:`WorkFailed`.
+    ``seed`` must come from a secret of the site; ``limits`` count where they are stricter than the benchmark's.
+    Raises :class:`WorkFailed`.
     """
     job = {
         "definition": definition.model_dump(mode="json"),
         "digest": digest,
         "seed": seed,
+        "limits": (limits or definition.disclosure).model_dump(
+            mode="json", include={"minimum_class", "minimum_cell", "decimals"}
+        ),
         "cases": [[case.case, case.patient, case.label, case.attributes] for case in cases],
         "models": [str(path) for path in scores],
     }
@@ -60,7 +70,8 @@ def estimate(job: dict[str, Any]) -> dict[str, Any]:
     from benchmarks.statistics.estimate import estimate_body
     from benchmarks.statistics.rules import benchmark_rules
 
-    rules = benchmark_rules(job["definition"], digest=job["digest"])
+    asked = benchmark_rules(job["definition"], digest=job["digest"])
+    rules = replace(asked, limits=asked.limits.with_site_policy(**job["limits"]))
     cohort = Cohort(tuple(ExpectedCase(*case) for case in job["cases"]))
     lines = [[json.loads(line) for line in Path(path).read_bytes().splitlines()] for path in job["models"]]
     cases: ScoredCases | MeasuredCases

@@ -6,7 +6,8 @@ what comes back from the jail is read with a strict schema. Statistics are the k
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -16,20 +17,24 @@ from typing import Final
 from blake3 import blake3
 from pydantic import ValidationError
 
-from pipelines.job import EvaluateJob, ModelFile
+from pipelines.job import EvaluateJob
 from silo_node import __version__
 from silo_node.agent.claims import Claim
 from silo_node.agent.estimation import estimated
 from silo_node.agent.holdings import Holding, find_holding, verify_holding
+from silo_node.agent.judging import judge_models, model_binds, model_files
 from silo_node.agent.node import Interrupted, Node, persist
 from silo_node.agent.scores import adopt_partial, keep_scores, read_scores, scores_path
 from silo_node.benchmarks import known_benchmark
 from silo_node.cohorts.manifest import ManifestCase
 from silo_node.hub import Hub
-from silo_node.policy import EvaluationRequest, decide_evaluation, load_policy
+from silo_node.policy import EvaluationRequest, decide_evaluation, decide_spending, load_policy
+from silo_node.policy.bits import block_bits
+from silo_node.policy.budget import NOTHING, Ledger, Spent
+from silo_node.policy.schema import DisclosureRules
 from silo_node.sandbox import Bind
 from silo_node.sandbox.work import WorkCancelled, run_job
-from silo_node.wire.benchmarks import BenchmarkDefinition
+from silo_node.wire.benchmarks import BenchmarkDefinition, DisclosureLimits
 from silo_node.wire.canonical import canonical_bytes
 from silo_node.wire.digests import digest_bytes, hex_part
 from silo_node.wire.errors import PolicyRefusal, WorkFailed
@@ -38,35 +43,78 @@ from silo_node.wire.models import ModelReference
 from silo_node.wire.tasks import EvaluationTask
 
 SPLIT: Final = "test"
-CODE_FREE = 1
 
 
-def evaluate(node: Node, hub: Hub, claim: Claim, body: EvaluationTask) -> EstimateBlock:
-    """Do one evaluation and return its block, unsigned.
+def evaluate(node: Node, hub: Hub, claim: Claim, body: EvaluationTask, ledger: Ledger) -> EstimateBlock:
+    """Do one evaluation and return its block, unsigned; what it tells each owner is booked.
 
-    Raises :class:`PolicyRefusal`, :class:`IntegrityError` ``cohort-changed``, :class:`WorkFailed`, ``cohort-unknown``;
-    and :class:`Interrupted`, after which it goes on at the case where it stopped.
+    Raises :class:`PolicyRefusal`, :class:`BadInput` with the code of a model that is refused before it is built,
+    :class:`IntegrityError` ``cohort-changed``, :class:`WorkFailed`, ``cohort-unknown``; and :class:`Interrupted`,
+    after which it goes on at the case where it stopped.
     """
     started = datetime.now(UTC)
-    holding = _permitted(node, body)
+    history = ledger.spent(besides=claim.task.task_id)
+    holding = _permitted(node, body, history)
     longest = node.config.poll.backoff_seconds
     definition = persist(lambda: known_benchmark(node.home, body.benchmark, hub), claim.cancelled, longest)
     missing = [model for model in body.models if not _kept(node, body, model).exists()]
     if missing:
         for model in missing:
             persist(partial(hub.fetch_model, model, node.home.bundles), claim.cancelled, longest)
+        tiers = judge_models(node, missing, definition)
+        _permitted(node, body, history, tiers, tuple(model.digest for model in missing))
         _score(node, claim, body, holding, definition, missing)
-    return _block(node, body, holding, definition, claim.task.task_id, started)
+    block = _block(node, body, holding, definition, claim.task.task_id, started)
+    _spend(node, ledger, body, block, history)
+    return block
 
 
-def _permitted(node: Node, body: EvaluationTask) -> Holding:
-    """Return the cohort, once the policy allows the evaluation."""
+def evaluation_request(
+    body: EvaluationTask,
+    cases: int | None,
+    history: Mapping[str, Spent],
+    tiers: tuple[int, ...] = (),
+    digests: tuple[str, ...] = (),
+) -> EvaluationRequest:
+    """Return what a task asks, as the policy is asked about it."""
+    asked = Counter(
+        owner
+        for owner, model in zip(body.owners, body.models, strict=False)
+        if model.digest not in history.get(owner, NOTHING).models
+    )
+    return EvaluationRequest(body.benchmark.name, cases, tiers, body.owners, body.purpose, digests, asked)
+
+
+def _permitted(
+    node: Node,
+    body: EvaluationTask,
+    history: Mapping[str, Spent],
+    tiers: tuple[int, ...] = (),
+    digests: tuple[str, ...] = (),
+) -> Holding:
+    """Return the cohort, once the policy allows the evaluation; asked again when the models were looked at."""
     holding = find_holding(node.home, body.cohort, body.benchmark)
-    request = EvaluationRequest(body.benchmark.name, len(_cases(holding)) if holding else None, (CODE_FREE,))
-    decision = decide_evaluation(load_policy(node.home), request)
+    request = evaluation_request(body, len(_cases(holding)) if holding else None, history, tiers, digests)
+    decision = decide_evaluation(load_policy(node.home), request, history)
     if decision.code is not None or holding is None:
-        raise PolicyRefusal(decision.code or "cohort-unknown", f"rule {decision.rule}")
+        raise PolicyRefusal(decision.code or "cohort-unknown", f"rule {decision.rule}: {decision.words}")
     return holding
+
+
+def _spend(
+    node: Node, ledger: Ledger, body: EvaluationTask, block: EstimateBlock, history: Mapping[str, Spent]
+) -> None:
+    """Book what a block tells each owner of its models; raises :class:`PolicyRefusal` over a budget."""
+    policy, each = load_policy(node.home), block_bits(block.model_dump(mode="json")) / len(body.models)
+    shares: dict[str, tuple[tuple[str, ...], float]] = {}
+    for owner, model in zip(body.owners or ("",) * len(body.models), body.models, strict=True):
+        models, bits = shares.get(owner, ((), 0.0))
+        shares[owner] = (*models, model.digest), bits + each
+    for owner, (_, bits) in shares.items():
+        decision = decide_spending(policy, owner, history.get(owner, NOTHING), bits)
+        if decision.code is not None:
+            raise PolicyRefusal(decision.code, f"rule {decision.rule}: {decision.words}")
+    ledger.book(block.task_id, shares)
 
 
 def _score(
@@ -81,17 +129,16 @@ def _score(
     verify_holding(node.home, holding)
     out, earlier = _out_folder(node, body, models)
     adopt_partial(earlier, out, [model.digest for model in models])
-    files = [ModelFile(digest=model.digest, path=Path(f"/models/{hex_part(model.digest)}.zip")) for model in models]
+    files = model_files(models)
     job = EvaluateJob(
         cohort=Path("/cohort"),
         split=SPLIT,
         definition=definition.model_dump(mode="json"),
-        models=tuple(files),
+        models=files,
         out=Path("/out"),
         threads=node.config.threads,
     )
-    binds = [Bind(node.home.bundles / file.path.name, str(file.path)) for file in files]
-    binds += [Bind(holding.folder, "/cohort"), Bind(out, "/out", writable=True)]
+    binds = [*model_binds(node, files), Bind(holding.folder, "/cohort"), Bind(out, "/out", writable=True)]
     try:
         run_job(
             node.sandbox,
@@ -108,8 +155,7 @@ def _score(
     verify_holding(node.home, holding)
     for model in models:
         written = out / "scores" / f"{hex_part(model.digest)}.jsonl"
-        read_scores(written, (case.case for case in _cases(holding)))
-        keep_scores(written, _kept(node, body, model))
+        keep_scores(read_scores(written, (case.case for case in _cases(holding))), _kept(node, body, model))
     for folder in (out, *earlier):
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -141,7 +187,8 @@ def _block(
 ) -> EstimateBlock:
     models = tuple(model.digest for model in body.models)
     scores = [_kept(node, body, model) for model in body.models]
-    computed = estimated(definition, body.benchmark.digest, _cases(holding), scores, _seed(node, body))
+    limits = _stricter(definition.disclosure, load_policy(node.home).disclosure)
+    computed = estimated(definition, body.benchmark.digest, _cases(holding), scores, _seed(node, body), limits)
     block = {
         "task_id": task_id,
         "evaluation_id": body.evaluation_id,
@@ -151,9 +198,10 @@ def _block(
         "models": models,
         "attempt": body.attempt,
         "software": {"medsilo": __version__, "monai": version("monai"), "torch": version("torch")},
-        "started": started.isoformat(),
-        "finished": datetime.now(UTC).isoformat(),
-        "limits": definition.disclosure.model_dump(mode="json"),
+        # To the minute: a model must not tell anything by how long it takes.
+        "started": started.replace(second=0, microsecond=0).isoformat(),
+        "finished": datetime.now(UTC).replace(second=0, microsecond=0).isoformat(),
+        "limits": limits.model_dump(mode="json"),
         **computed,
     }
     try:
@@ -161,6 +209,16 @@ def _block(
     except ValidationError as error:
         place = ".".join(str(part) for part in error.errors(include_input=False)[0]["loc"])
         raise WorkFailed("output-invalid", f"the estimates do not fit the declared block at {place}") from None
+
+
+def _stricter(benchmark: DisclosureLimits, site: DisclosureRules) -> DisclosureLimits:
+    """Return the limits a block is made under, of the benchmark's and the site's own the stricter each."""
+    return DisclosureLimits(
+        minimum_class=max(benchmark.minimum_class, site.minimum_class),
+        minimum_cell=max(benchmark.minimum_cell, site.minimum_cell),
+        minimum_sites=benchmark.minimum_sites,
+        decimals=min(benchmark.decimals, site.decimals),
+    )
 
 
 def _seed(node: Node, body: EvaluationTask) -> int:

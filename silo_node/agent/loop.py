@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from random import Random
 
@@ -21,6 +22,7 @@ from silo_node.agent.admission import Admission, sweep
 from silo_node.agent.claims import Claim, LeaseKeeper
 from silo_node.agent.consents import consider
 from silo_node.agent.courier import Courier
+from silo_node.agent.health import Pulse
 from silo_node.agent.lanes import Lane
 from silo_node.agent.node import Node, connection, pauses
 from silo_node.agent.runner import KINDS, Runner
@@ -28,6 +30,10 @@ from silo_node.agent.tasks import TaskBook
 from silo_node.identity import check_hub_key
 from silo_node.journal import Journal
 from silo_node.outbox.box import Outbox
+from silo_node.policy import load_policy
+from silo_node.policy.hours import is_quiet
+from silo_node.policy.schema import ResourceRules
+from silo_node.sandbox.limits import MEGABYTE
 from silo_node.state import Home
 from silo_node.wire.errors import ConfigError, HubUnavailable, MedSiloError
 from silo_node.wire.tasks import ClaimRequest
@@ -39,6 +45,7 @@ REFUSED_SECONDS = 5.0
 """Pause after a no that may turn into a yes: a silo that is not approved yet, a disk that is full."""
 
 ENDING_SECONDS = 30.0
+COUNT_SECONDS = 30.0
 LOCK_SECONDS = 1.0
 """A command that only looks whether a node runs holds the lock for a moment; that is waited for."""
 
@@ -68,6 +75,8 @@ class Agent:
         self._seen = self._journal.version()
         self._pauses = self._fresh_pauses()
         self._greeted = False
+        self._counted, self._count_again = 0, 0.0
+        self._pulse = Pulse(node.home)
 
     def stop(self, *_: object) -> None:
         """Ask the node to end: running work is stopped where it can go on later."""
@@ -80,6 +89,8 @@ class Agent:
         for lane in self._lanes.values():
             lane.start()
         ready()
+        self._pulse.beat(())
+        self._pulse.started()
         try:
             sweep(self._node.home, self._outbox)
             self._admission.resume(self._hub)
@@ -94,9 +105,11 @@ class Agent:
             pause = self._ask()
         except HubUnavailable as error:
             pause = next(self._pauses)
+            self._pulse.trouble("hub-gone", error.code)
             _LOG.warning("the hub is not there", extra={"code": error.code, "retry_seconds": round(pause, 1)})
             return pause
         except MedSiloError as error:
+            self._pulse.trouble("refused", error.code)
             _LOG.warning("the hub says no", extra={"code": error.code})
             pause = REFUSED_SECONDS
         except Exception:
@@ -112,11 +125,17 @@ class Agent:
         free = tuple(kind for kind, lane in self._lanes.items() if lane.free)
         if not free:
             return bounds.longest_seconds
-        if self._disk_is_full():
-            _LOG.error("no task is taken", extra={"code": "disk-full"})
+        full = self._full()
+        if full is not None:
+            self._pulse.trouble("refused", full)
+            _LOG.error("no task is taken", extra={"code": full})
+            return REFUSED_SECONDS
+        if is_quiet(resource_rules(self._node.home).quiet_hours, datetime.now().astimezone()):
+            _LOG.info("no task is taken in quiet hours")
             return REFUSED_SECONDS
         self._greet()
         answer = self._hub.claim(ClaimRequest.model_validate({"kinds": free}))
+        self._pulse.reached()
         for request in answer.consents:
             if consider(self._node.home, self._node.identity, self._journal, request) is not None:
                 self._wake.set()
@@ -141,12 +160,14 @@ class Agent:
         """Wait, but not past a finished task, a stop, or a change another process made to the journal."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
+            self._pulse.beat(tuple(sorted(claim.task.task_id for claim in self._keeper.kept())))
             if self._wake.wait(min(left, LOOK_SECONDS)) or self._journal.version() != self._seen:
                 break
         self._wake.clear()
 
     def _end(self) -> None:
         self._stopping.set()
+        self._pulse.end("stopping")
         for lane in self._lanes.values():
             lane.close(ENDING_SECONDS)
         for runner in self._runners.values():
@@ -154,15 +175,45 @@ class Agent:
         self._keeper.close()
         self._hub.close()
         self._journal.close()
+        self._pulse.end("stopped")
 
     def _runner(self) -> Runner:
         return Runner(self._node, self._journal, self._keeper, self._courier, self._book, self._outbox)
 
-    def _disk_is_full(self) -> bool:
-        return shutil.disk_usage(self._node.home.path).free < self._node.config.limits.disk_free_mb * 1_000_000
+    def _full(self) -> str | None:
+        """Return the code of why there is no room for another task; None where there is."""
+        home = self._node.home
+        if shutil.disk_usage(home.path).free < self._node.config.limits.disk_free_mb * MEGABYTE:
+            return "disk-full"
+        return "quota-exceeded" if self._used() > resource_rules(home).disk_quota_mb * MEGABYTE else None
+
+    def _used(self) -> int:
+        """Return what work takes on the disk, counted anew every half a minute."""
+        if time.monotonic() > self._count_again:
+            self._counted = used_by_work(self._node.home)
+            self._count_again = time.monotonic() + COUNT_SECONDS
+        return self._counted
 
     def _fresh_pauses(self) -> Iterator[float]:
         return pauses(self._node.config.poll.backoff_seconds, Random())  # noqa: S311  # jitter needs no secret
+
+
+def resource_rules(home: Home) -> ResourceRules:
+    """Return the policy's rules for this machine; of a policy that is not valid, the defaults: each task says so."""
+    try:
+        return load_policy(home).resources
+    except ConfigError:
+        return ResourceRules()
+
+
+def used_by_work(home: Home) -> int:
+    """Return the bytes that strangers' models and their work take: bundles, scores, work in progress."""
+    return sum(
+        path.lstat().st_size
+        for folder in (home.bundles, home.scores, home.scratch, home.outbox)
+        for path in folder.rglob("*")
+        if path.is_file() and not path.is_symlink()
+    )
 
 
 @contextmanager

@@ -10,7 +10,9 @@ from typing import TypeVar
 from silo_node.config import NodeConfig
 from silo_node.hub import Hub
 from silo_node.identity import Identity
+from silo_node.policy import load_policy
 from silo_node.sandbox import Limits, Sandbox
+from silo_node.sandbox.grant import granted
 from silo_node.state import Home
 from silo_node.wire.errors import HubUnavailable
 
@@ -30,15 +32,7 @@ class Node:
 
     def limits(self, minutes: float) -> Limits:
         """Return the limits of a jail that may run this long."""
-        settings = self.config.limits
-        return Limits(
-            wall_seconds=minutes * 60,
-            memory_mb=settings.memory_mb,
-            file_mb=settings.file_mb,
-            scratch_mb=settings.scratch_mb,
-            processes=settings.processes,
-            threads=self.config.threads,
-        )
+        return granted(self.config, minutes, load_policy(self.home).resources)
 
 
 def pauses(longest: float, random: Random) -> Iterator[float]:

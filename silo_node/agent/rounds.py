@@ -9,6 +9,7 @@ from pathlib import Path
 from pipelines.job import LocalTraining, RoundCommand, RoundEvent, TrainSession
 from silo_node.agent.claims import Claim
 from silo_node.agent.holdings import Holding, find_holding, verify_holding
+from silo_node.agent.judging import judge_models
 from silo_node.agent.node import Interrupted, Node, persist
 from silo_node.agent.updates import check_update
 from silo_node.benchmarks import known_benchmark
@@ -23,6 +24,7 @@ from silo_node.wire.errors import PolicyRefusal, WorkFailed
 from silo_node.wire.studies import RoundReport, RoundTask, SiteScore
 from silo_node.wire.transfers import BlobReference
 
+CODE_FREE = 1
 SESSIONS = 2
 """Studies whose processes are kept at a time; beyond it the one idle longest is ended."""
 
@@ -103,10 +105,10 @@ class StudySessions:
             raise PolicyRefusal("policy-study", "the plan is not what its digest says")
         holding = find_holding(self._node.home, body.cohort, body.plan.benchmark)
         cases = holding.manifest.count("train") if holding else None
-        request = RoundRequest(body.plan.benchmark.name, cases, body.plan_digest, agreed)
+        request = RoundRequest(body.plan.benchmark.name, cases, body.plan_digest, agreed, body.plan.purpose)
         decision = decide_round(load_policy(self._node.home), request)
         if decision.code is not None or holding is None:
-            raise PolicyRefusal(decision.code or "cohort-unknown", f"rule {decision.rule}")
+            raise PolicyRefusal(decision.code or "cohort-unknown", f"rule {decision.rule}: {decision.words}")
         return holding
 
     def _run(
@@ -149,6 +151,9 @@ class StudySessions:
             return found
         if found is not None:
             found.training.close()
+        # Only what is data in every part is trained here, whatever tiers may be evaluated.
+        if set(judge_models(self._node, [body.plan.model], definition)) != {CODE_FREE}:
+            raise PolicyRefusal("policy-model-tier", "only a code-free bundle can be trained")
         self._make_room()
         session = _Session(self._started(body, holding, definition), holding.cohort_id, time.monotonic())
         self._sessions[body.study_id] = session
@@ -236,5 +241,6 @@ def _report(
         cohort=body.cohort,
         update=update,
         score=score,
-        train_seconds=round(event.train_seconds, 1),
+        # Two digits: finer times would be a way to tell of a case.
+        train_seconds=float(f"{round(event.train_seconds, 1):.2g}"),
     )

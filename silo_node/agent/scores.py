@@ -4,6 +4,7 @@ One file of JSON lines for each (benchmark version, cohort, model), kept so that
 however many evaluations ask for it.
 """
 
+import math
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,11 +12,14 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from silo_node.state import Home
+from silo_node.state import Home, write_private
 from silo_node.wire.digests import hex_part
 from silo_node.wire.errors import WorkFailed
 
 LINE_BYTES = 65_536
+LOG_ODDS_STEPS, LARGEST_LOG_ODDS = 64, 24.0
+"""The same steps the worker keeps scores in; here they are held, whatever wrote them."""
+
 _CONFIG = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, hide_input_in_errors=True)
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -77,11 +81,48 @@ def read_scores(path: Path, cases: Iterable[str]) -> list[CaseScore]:
     return found
 
 
-def keep_scores(written: Path, kept: Path) -> None:
-    """Move a finished score file to where scores are kept."""
+def keep_scores(scores: Iterable[CaseScore], kept: Path) -> None:
+    """Write scores to where they are kept, in steps so coarse that their low digits can carry nothing.
+
+    What the jail wrote is not kept itself: only the declared fields, each quantised, go on.
+    """
     kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.replace(written, kept)
-    kept.chmod(0o600)
+    lines = (quantised(score).model_dump_json().encode() + b"\n" for score in scores)
+    write_private(kept, b"".join(lines))
+
+
+def quantised(score: CaseScore) -> CaseScore:
+    """Return a score in steps: log-odds in 1/64, overlap and distance to four and two decimals, costs to two digits."""
+    found = score.structures or {}
+    return score.model_copy(
+        update={
+            "scores": None if score.failed or score.scores is None else tuple(map(_probability, score.scores)),
+            "structures": {name: _structure(one) for name, one in found.items()} if score.structures else None,
+            "seconds": _two_digits(score.seconds),
+            "peak_memory_mb": _two_digits(score.peak_memory_mb),
+            "attributes": {},
+        }
+    )
+
+
+def _structure(score: StructureScore) -> StructureScore:
+    steps = {"dice": 4, "nsd": 4, "hd95": 2, "volume_ml": 4, "reference_ml": 4}
+    values = {name: getattr(score, name) for name in steps}
+    return score.model_copy(
+        update={name: None if value is None else round(value, steps[name]) for name, value in values.items()}
+    )
+
+
+def _probability(value: float) -> float:
+    if not 0 < value < 1:
+        return value
+    steps = round(math.log(value / (1 - value)) * LOG_ODDS_STEPS)
+    kept = max(-LARGEST_LOG_ODDS, min(LARGEST_LOG_ODDS, steps / LOG_ODDS_STEPS))
+    return 1 / (1 + math.exp(-kept))
+
+
+def _two_digits(value: float) -> float:
+    return float(f"{value:.2g}")
 
 
 def adopt_partial(folders: Iterable[Path], out: Path, models: Iterable[str]) -> None:

@@ -45,3 +45,39 @@ def verify_log(context: typer.Context, as_json: Json = False) -> None:
     lines, last = EgressLog(session_of(context).home.egress_log).verify()
     text = f"The chain of {lines} lines holds. Its end is {last}"
     show({"lines": lines, "hash": last}, as_json=as_json, text=text)
+
+
+@app.command("reconcile")
+def reconcile_log(context: typer.Context, as_json: Json = False) -> None:
+    """Compare this site's log with what the hub says it has received from it, and list every difference.
+
+    Example: silo-node log reconcile
+
+    Exit status 1 where the hub has anything that this site never logged.
+    """
+    from silo_node.outbox.egress_log import EgressLog
+    from silo_node.outbox.reconcile import reconcile
+    from silo_node.wire.errors import IntegrityError
+
+    session = session_of(context)
+    log = EgressLog(session.home.egress_log)
+    with session.hub() as hub:
+        arrivals = list(hub.intake_log())
+    log.verify()
+    found = reconcile((entry.departure for entry in log.entries()), arrivals)
+    lines = [f"{found.agreed} request bodies are in both logs."]
+    if found.signs_of_life:
+        lines.append(f"Only here: {found.signs_of_life} questions for work and heartbeats.")
+    if found.unknown_there:
+        rows = [(one.time, one.kind, one.path, one.size) for one in found.unknown_there]
+        lines += ["Only here, lost on the way or not kept by the hub:", table(["time", "what", "to", "bytes"], rows)]
+    value = {
+        "agreed": found.agreed,
+        "unknown_here": [entry.model_dump(mode="json") for entry in found.unknown_here],
+        "unknown_there": [asdict(one) for one in found.unknown_there],
+        "signs_of_life": found.signs_of_life,
+    }
+    show(value, as_json=as_json, text="\n".join(lines))
+    if not found.sound:
+        first = found.unknown_here[0]
+        raise IntegrityError("log-mismatch", f"{len(found.unknown_here)} lines, the first {first.method} {first.path}")

@@ -1,10 +1,16 @@
-"""``silo-node policy``: read and check the site's rules."""
+"""``silo-node policy``: read, check and explain the site's rules."""
+
+import json
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from silo_node.cli.session import Json, session_of, show
+from silo_node.cli.session import Json, Session, session_of, show
 
-app = typer.Typer(no_args_is_help=True, help="Read and check this site's rules.")
+if TYPE_CHECKING:
+    from silo_node.policy import Decision
+
+app = typer.Typer(no_args_is_help=True, help="Read, check and explain this site's rules.")
 
 
 @app.command("show")
@@ -28,20 +34,97 @@ def show_policy(context: typer.Context, as_json: Json = False) -> None:
 
 @app.command("check")
 def check_policy(context: typer.Context, as_json: Json = False) -> None:
-    """Check that policy.toml is valid.
+    """Check that policy.toml is valid, and say what it comes to where it is less careful than the default.
 
     Example: silo-node policy check
     """
     from silo_node.policy import load_policy
+    from silo_node.policy.words import consequences
 
     home = session_of(context).home
-    load_policy(home)
+    notes = list(consequences(load_policy(home)))
     there = home.policy_file.exists()
     text = f"{home.policy_file} is valid." if there else "There is no policy.toml: nothing is taken part in."
-    show({"valid": True, "file": str(home.policy_file) if there else None}, as_json=as_json, text=text)
+    value = {"valid": True, "file": str(home.policy_file) if there else None, "notes": notes}
+    show(value, as_json=as_json, text="\n".join([text, *(f"- {note}" for note in notes)]))
+
+
+@app.command("schema")
+def show_schema(context: typer.Context) -> None:
+    """Print the schema of policy.toml as JSON Schema, for editors that complete and check while you write.
+
+    Example: silo-node policy schema > policy.schema.json
+    """
+    from silo_node.policy import Policy
+
+    show(Policy.model_json_schema(), as_json=True, text="")
+
+
+@app.command("explain")
+def explain_policy(
+    context: typer.Context,
+    request: Annotated[
+        str | None, typer.Argument(help="A task's id from `status`, or a study's id. Without it: the options.")
+    ] = None,
+    benchmark: Annotated[str | None, typer.Option(help="The benchmark an evaluation or study would be of.")] = None,
+    organisation: Annotated[str, typer.Option(help="The organisation that asks.")] = "",
+    person: Annotated[str, typer.Option(help="The person who asks for a study.")] = "",
+    purpose: Annotated[str, typer.Option(help="What it is for.")] = "",
+    cases: Annotated[int, typer.Option(help="Cases of the cohort.")] = 100,
+    tier: Annotated[int, typer.Option(help="The model's tier.")] = 1,
+    study: Annotated[str | None, typer.Option(help="A study's name: explain joining it, not an evaluation.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say which rule decides about a request, and what every rule before it found.
+
+    Example: silo-node policy explain --benchmark chest_phantom --organisation "Example University"
+    """
+    from silo_node.policy.words import explained, explanation
+    from silo_node.wire.errors import BadInput
+
+    session = session_of(context)
+    if request is not None:
+        decision = _about(session, request)
+    elif benchmark is None:
+        raise BadInput("malformed-message", "name a task, or a --benchmark")
+    else:
+        decision = _imagined(session, benchmark, organisation, person, purpose, cases, tier, study)
+    show(explanation(decision), as_json=as_json, text=explained(decision))
+
+
+def _about(session: Session, request: str) -> "Decision":
+    """Decide anew about something that was asked of this node."""
+    from silo_node.agent.asked import decision_about
+
+    with session.journal() as journal:
+        return decision_about(session.home, session.identity, journal, request)
+
+
+def _imagined(
+    session: Session,
+    benchmark: str,
+    organisation: str,
+    person: str,
+    purpose: str,
+    cases: int,
+    tier: int,
+    study: str | None,
+) -> "Decision":
+    from silo_node.policy import Asker, EvaluationRequest, decide_consent, decide_evaluation, load_policy
+    from silo_node.policy.budget import Ledger
+    from silo_node.policy.examples import example_plan
+
+    policy = load_policy(session.home)
+    if study is not None:
+        plan = example_plan(study, benchmark, purpose or "research")
+        return decide_consent(policy, plan, cases, Asker(organisation, person))
+    owners = (organisation,) if organisation else ()
+    asked = EvaluationRequest(
+        benchmark, cases, (tier,), owners, purpose or "benchmarking", ("",), dict.fromkeys(owners, 1)
+    )
+    with session.journal() as journal:
+        return decide_evaluation(policy, asked, Ledger(journal).spent())
 
 
 def _toml(value: object) -> str:
-    import json
-
     return json.dumps(value, ensure_ascii=False)

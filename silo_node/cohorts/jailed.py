@@ -6,7 +6,8 @@ from pipelines.job import PrepareJob
 from pipelines.question import InputSpec, TransformSpec
 from silo_node.cohorts.preparation import Prepare
 from silo_node.config import NodeConfig
-from silo_node.sandbox import Bind, Limits, Sandbox
+from silo_node.sandbox import Bind, Sandbox
+from silo_node.sandbox.grant import granted
 from silo_node.sandbox.work import Progress, run_job
 from silo_node.state import Home
 from silo_node.wire.benchmarks import BenchmarkDefinition
@@ -20,7 +21,7 @@ def jailed_preparation(home: Home, config: NodeConfig, sandbox: Sandbox, progres
             sandbox,
             _job(definition, config.threads),
             [Bind(raw, "/raw"), Bind(out, "/out", writable=True)],
-            _limits(config),
+            granted(config, config.limits.preparation_minutes),
             scratch=home.scratch,
             log=home.logs / "preparation.log",
             progress=progress,
@@ -38,15 +39,4 @@ def _job(definition: BenchmarkDefinition, threads: int) -> PrepareJob:
         input=InputSpec.model_validate(definition.input.model_dump()),
         preparation=tuple(TransformSpec.model_validate(step.model_dump()) for step in definition.preparation),
         threads=threads,
-    )
-
-
-def _limits(config: NodeConfig) -> Limits:
-    return Limits(
-        wall_seconds=config.limits.preparation_minutes * 60,
-        memory_mb=config.limits.memory_mb,
-        file_mb=config.limits.file_mb,
-        scratch_mb=config.limits.scratch_mb,
-        processes=config.limits.processes,
-        threads=config.threads,
     )

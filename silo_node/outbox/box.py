@@ -1,6 +1,5 @@
 """The outbox: signed statements that wait to leave, in the journal, one transaction a step."""
 
-import getpass
 import sqlite3
 import uuid
 from collections.abc import Collection
@@ -9,8 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 from silo_node.journal import Journal
+from silo_node.outbox.person import current_person
 from silo_node.outbox.states import ItemState, step
 from silo_node.policy.decisions import Decision
+from silo_node.wire.digests import digest_bytes
 from silo_node.wire.envelope import Envelope
 from silo_node.wire.errors import BadInput
 
@@ -41,6 +42,11 @@ class Item:
     released_by: str | None
     created: str
     changed: str
+    persons: int = 1
+    """How many different persons must release it while it is held."""
+
+    approvals: tuple[str, ...] = ()
+    """Who has released these very bytes so far, where that takes two."""
 
 
 class Outbox:
@@ -85,29 +91,48 @@ class Outbox:
                     now,
                 ),
             )
+            connection.execute("INSERT OR REPLACE INTO hold VALUES (?,?)", (item_id, release.persons))
+            connection.execute("DELETE FROM approval WHERE item_id = ?", (item_id,))
         return self.item(item_id)
 
     def item(self, item_id: str) -> Item:
         """Return one item; raises :class:`BadInput` ``not-found``."""
-        rows = self._journal.rows("SELECT * FROM outbox WHERE item_id = ?", (item_id,))
+        rows = self._journal.rows(f"{_SELECT} WHERE item_id = ?", (item_id,))
         if not rows:
             raise BadInput("not-found", "see silo-node outbox list")
         return _item(rows[0])
 
     def about(self, kind: ItemKind, subject: str) -> Item | None:
         """Return the item that answers this subject, if there is one."""
-        rows = self._journal.rows("SELECT * FROM outbox WHERE kind = ? AND subject = ?", (kind, subject))
+        rows = self._journal.rows(f"{_SELECT} WHERE kind = ? AND subject = ?", (kind, subject))
         return _item(rows[0]) if rows else None
 
     def items(self, *states: ItemState) -> list[Item]:
         """Return the items in these states (all without any), oldest first."""
-        rows = self._journal.rows("SELECT * FROM outbox ORDER BY created, item_id")
+        rows = self._journal.rows(f"{_SELECT} ORDER BY created, item_id")
         return [item for item in map(_item, rows) if not states or item.state in states]
 
     def release(self, item_id: str, by: str | None = None, instead: Envelope | None = None) -> Item:
-        """Let a held item go in a person's name, or another statement in its place."""
-        other = {"message": instead.model_dump_json()} if instead else {}
-        return self._move(item_id, "released", released_by=by or getpass.getuser(), **other)
+        """Let a held item go in a person's name, or another statement in its place.
+
+        Where the policy wanted two persons, the first one's yes is noted and the item stays held; the second must be
+        somebody else. A statement in its place (a no) needs one. Raises ``state-conflict``, ``same-person``.
+        """
+        person = by or current_person()
+        if instead is not None:
+            return self._move(item_id, "released", released_by=person, message=instead.model_dump_json())
+        with self._journal.writing() as connection:
+            found = _one(connection, "item_id = ?", item_id)
+            if found is None:
+                raise BadInput("not-found", "see silo-node outbox list")
+            step(found.state, "released")
+            people = _approve(connection, found, person, self._journal.now())
+            if len(people) >= found.persons:
+                connection.execute(
+                    "UPDATE outbox SET state = 'released', released_by = ?, changed = ? WHERE item_id = ?",
+                    (", ".join(people), self._journal.now(), item_id),
+                )
+        return self.item(item_id)
 
     def again(self, item_id: str) -> Item:
         """Let an acknowledged item go once more: the hub has asked for it again."""
@@ -115,7 +140,7 @@ class Outbox:
 
     def reject(self, item_id: str, by: str | None = None) -> Item:
         """Keep a held item here for good; the other side is told a code."""
-        return self._move(item_id, "rejected", code="policy-refuses-release", released_by=by or getpass.getuser())
+        return self._move(item_id, "rejected", code="policy-refuses-release", released_by=by or current_person())
 
     def sending(self, item_id: str) -> Item:
         """Note that an item is about to be sent; from here on nobody knows whether it arrived until it is answered."""
@@ -147,8 +172,25 @@ class Outbox:
         return self.item(item_id)
 
 
+_SELECT = (
+    "SELECT outbox.*, (SELECT persons FROM hold WHERE hold.item_id = outbox.item_id) AS persons, (SELECT"
+    " group_concat(person, ', ') FROM (SELECT person FROM approval WHERE approval.item_id = outbox.item_id ORDER BY"
+    " created)) AS approvals FROM outbox"
+)
+
+
+def _approve(connection: sqlite3.Connection, item: Item, person: str, now: str) -> list[str]:
+    """Note one person's yes to an item's exact bytes and return everybody who has said so."""
+    if item.persons > 1 and person in item.approvals:
+        raise BadInput("same-person", f"{person} has released it already")
+    digest = digest_bytes(item.envelope.payload_bytes())
+    connection.execute("INSERT OR REPLACE INTO approval VALUES (?,?,?,?)", (item.item_id, person, digest, now))
+    said = "SELECT person FROM approval WHERE item_id = ? AND digest = ? ORDER BY created, person"
+    return [row["person"] for row in connection.execute(said, (item.item_id, digest))]
+
+
 def _one(connection: sqlite3.Connection, clause: str, *values: str) -> Item | None:
-    row = connection.execute(f"SELECT * FROM outbox WHERE {clause}", values).fetchone()  # noqa: S608  # literals above
+    row = connection.execute(f"{_SELECT} WHERE {clause}", values).fetchone()
     return _item(row) if row else None
 
 
@@ -165,4 +207,6 @@ def _item(row: sqlite3.Row) -> Item:
         released_by=row["released_by"],
         created=row["created"],
         changed=row["changed"],
+        persons=row["persons"] or 1,
+        approvals=tuple((row["approvals"] or "").split(", ")) if row["approvals"] else (),
     )

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from silo_node.outbox.box import Item
+from silo_node.policy.bits import block_bits
+from silo_node.wire.digests import digest_bytes
 
 _NAMES = {
     "cohort-registration": "a cohort's fingerprint and card",
@@ -15,8 +17,12 @@ _NAMES = {
 
 
 def summary(item: Item) -> str:
-    """Return one sentence on what an item is and who it answers."""
-    return f"{item.item_id} is {item.state}: {_NAMES[item.kind]}, for {item.subject}."
+    """Return one sentence on what an item is and who it answers, and whose yes it still needs."""
+    text = f"{item.item_id} is {item.state}: {_NAMES[item.kind]}, for {item.subject}."
+    if item.state == "held" and item.persons > 1:
+        said = f"{item.approvals[0]} has released it; " if item.approvals else ""
+        text += f" {said}{item.persons - len(item.approvals)} more person(s) must."
+    return text
 
 
 def content(item: Item) -> dict[str, Any]:
@@ -36,7 +42,11 @@ def document(item: Item) -> dict[str, Any]:
         "released_by": item.released_by,
         "created": item.created,
         "changed": item.changed,
+        "persons": item.persons,
+        "approvals": list(item.approvals),
         "signed_bytes": len(item.envelope.payload_bytes()),
+        "digest": digest_bytes(item.envelope.payload_bytes()),
+        "bits": bits(item),
         "content": content(item),
         "attachment": _attachment(item),
         "answer": json.loads(item.answer) if item.answer else None,
@@ -47,10 +57,20 @@ def words(item: Item) -> str:
     """Return an item for a person: the sentence, then every field that would leave, one a line."""
     lines = [summary(item), "", "Exactly this would leave, signed by this site, and nothing else:", ""]
     lines += [f"  {path} = {value}" for path, value in _leaves(content(item))]
+    payload = item.envelope.payload_bytes()
+    lines += ["", f"These are {len(payload):,} bytes with the digest {digest_bytes(payload)}."]
+    carried = bits(item)
+    if carried is not None:
+        lines.append(f"Whatever a model was made to do, these numbers can tell at most {carried:,.0f} bits.")
     attachment = _attachment(item)
     if attachment is not None:
         lines += ["", f"With it a file of {attachment['bytes']:,} bytes: the model update ({attachment['file']})."]
     return "\n".join(lines)
+
+
+def bits(item: Item) -> float | None:
+    """Return how many bits the numbers of a result can carry at most; None for what no model has a hand in."""
+    return round(block_bits(content(item)), 1) if item.kind == "estimate-block" else None
 
 
 def _attachment(item: Item) -> dict[str, Any] | None:

@@ -1,10 +1,12 @@
 """The site's own rules: what is taken part in, what runs, and what may leave without a person's yes.
 
 ``rules`` reads the file at each decision, so that a change counts from the next one on; ``decisions`` are pure
-functions of (policy, request).
+functions of (policy, request, history); ``schema`` is every rule there is.
 """
 
 from silo_node.policy.decisions import (
+    Asker,
+    Check,
     Decision,
     EvaluationRequest,
     RoundRequest,
@@ -12,10 +14,14 @@ from silo_node.policy.decisions import (
     decide_evaluation,
     decide_release,
     decide_round,
+    decide_spending,
 )
-from silo_node.policy.rules import Policy, allow_benchmark, drop_benchmark, load_policy
+from silo_node.policy.rules import allow_benchmark, drop_benchmark, load_policy
+from silo_node.policy.schema import Policy
 
 __all__ = [
+    "Asker",
+    "Check",
     "Decision",
     "EvaluationRequest",
     "Policy",
@@ -25,6 +31,7 @@ __all__ = [
     "decide_evaluation",
     "decide_release",
     "decide_round",
+    "decide_spending",
     "drop_benchmark",
     "load_policy",
 ]

@@ -1,13 +1,27 @@
-"""The decisions: pure functions of (policy, request), each naming the rule that decided."""
+"""The decisions: pure functions of (policy, request, history), each a row of checks of which the first no decides.
 
-from dataclasses import dataclass
+Every check names its rule and says in words what it found, so that ``silo-node policy explain`` can show the whole row.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from silo_node.policy.rules import Policy
+from silo_node.policy.budget import NOTHING, Spent
+from silo_node.policy.schema import Policy
 from silo_node.wire.studies import StudyPlan
 
 Verdict = Literal["allow", "hold", "refuse"]
 Released = Literal["registrations", "results", "updates"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One rule put to one request: the code it refuses with, or None where it has nothing against it."""
+
+    rule: str
+    code: str | None
+    words: str
 
 
 @dataclass(frozen=True)
@@ -17,6 +31,12 @@ class Decision:
     verdict: Verdict
     code: str | None
     rule: str
+    words: str = ""
+    checks: tuple[Check, ...] = ()
+    """What was asked up to the rule that decided."""
+
+    persons: int = 1
+    """Where it is held: how many different persons must release it."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +48,17 @@ class EvaluationRequest:
     """None where this site has no such cohort."""
 
     tiers: tuple[int, ...]
+    """As this site's own inspection found them; empty before it."""
+
+    owners: tuple[str, ...] = ()
+    """The organisations the models belong to, as the hub says."""
+
+    purpose: str = "benchmarking"
+    digests: tuple[str, ...] = ()
+    """The models' digests, in the order of ``tiers``."""
+
+    new: Mapping[str, int] = field(default_factory=dict)
+    """For each owner, how many of its models were not evaluated here before in this month."""
 
 
 @dataclass(frozen=True)
@@ -40,52 +71,189 @@ class RoundRequest:
     agreed_digest: str | None
     """Digest of the plan this site said yes to; None where it never did."""
 
-
-def decide_evaluation(policy: Policy, request: EvaluationRequest) -> Decision:
-    """Decide whether an evaluation may run."""
-    if request.benchmark not in policy.benchmarks.allow:
-        return Decision("refuse", "policy-benchmark", "benchmarks.allow")
-    if not set(request.tiers) <= set(policy.model_tiers):
-        return Decision("refuse", "policy-model-tier", "model_tiers")
-    return _decide_cases(policy, request.cases) or Decision("allow", None, "benchmarks.allow")
+    purpose: str = "research"
 
 
-def decide_consent(policy: Policy, plan: StudyPlan, training_cases: int | None) -> Decision:
+@dataclass(frozen=True)
+class Asker:
+    """Who asks for a study, as the hub says."""
+
+    organisation: str
+    person: str
+
+
+def decide_evaluation(
+    policy: Policy, request: EvaluationRequest, history: Mapping[str, Spent] | None = None
+) -> Decision:
+    """Decide whether an evaluation may run; ``history`` is what each owner has had this month."""
+    return _first_no(
+        (
+            *(_organisation(policy, owner) for owner in request.owners or ("",)),
+            _purpose(policy, request.purpose),
+            _benchmark(policy, request.benchmark),
+            _tiers(policy, request.tiers),
+            _containers(policy, request),
+            *_budgets(policy, request, history or {}),
+            *_cases(policy, request.cases),
+        ),
+        Decision("allow", None, "benchmarks.allow", "every rule allows it"),
+    )
+
+
+def decide_consent(policy: Policy, plan: StudyPlan, training_cases: int | None, asker: Asker | None = None) -> Decision:
     """Decide whether this site joins a study; ``training_cases`` is None where it has no cohort for the benchmark."""
-    if plan.benchmark.name not in policy.benchmarks.allow:
-        return Decision("refuse", "policy-benchmark", "benchmarks.allow")
-    refusal = _decide_cases(policy, training_cases)
-    if refusal is not None:
-        return refusal
-    if plan.rounds > policy.studies.maximum_rounds:
-        return Decision("refuse", "policy-study", "studies.maximum_rounds")
-    if plan.name in policy.studies.allow:
-        return Decision("allow", None, "studies.allow")
-    verdicts: dict[str, Decision] = {
-        "auto": Decision("allow", None, "studies.others"),
-        "hold": Decision("hold", None, "studies.others"),
-        "refuse": Decision("refuse", "policy-study", "studies.others"),
-    }
-    return verdicts[policy.studies.others]
+    asked = asker or Asker("", "")
+    return _first_no(
+        (
+            _organisation(policy, asked.organisation),
+            _person(policy, asked.person),
+            _purpose(policy, plan.purpose),
+            _legal_basis(policy, plan.legal_basis),
+            _benchmark(policy, plan.benchmark.name),
+            *_cases(policy, training_cases),
+            _rounds(policy, plan),
+            _epsilon(policy),
+        ),
+        _studies(policy, plan.name),
+    )
 
 
 def decide_round(policy: Policy, request: RoundRequest) -> Decision:
     """Decide whether a round may run: the plan must be, to the byte, the one that was agreed to."""
-    if request.agreed_digest is None or request.agreed_digest != request.plan_digest:
-        return Decision("refuse", "policy-study", "consent")
-    if request.benchmark not in policy.benchmarks.allow:
-        return Decision("refuse", "policy-benchmark", "benchmarks.allow")
-    return _decide_cases(policy, request.cases) or Decision("allow", None, "consent")
+    agreed = request.agreed_digest is not None and request.agreed_digest == request.plan_digest
+    return _first_no(
+        (
+            Check(
+                "consent",
+                None if agreed else "policy-study",
+                "this site has agreed to this plan" if agreed else "this site has not agreed to this very plan",
+            ),
+            _purpose(policy, request.purpose),
+            _benchmark(policy, request.benchmark),
+            *_cases(policy, request.cases),
+        ),
+        Decision("allow", None, "consent", "the plan is the one this site agreed to"),
+    )
 
 
 def decide_release(policy: Policy, what: Released) -> Decision:
     """Decide whether something that was computed leaves by itself or waits for a person."""
     auto = getattr(policy.release, what) == "auto"
-    return Decision("allow" if auto else "hold", None, f"release.{what}")
+    words = "it leaves by itself" if auto else f"it waits for {policy.release.persons} person(s)"
+    return Decision("allow" if auto else "hold", None, f"release.{what}", words, persons=policy.release.persons)
 
 
-def _decide_cases(policy: Policy, cases: int | None) -> Decision | None:
-    """Refuse a cohort that is not there or too small; asked after what does not depend on what the site holds."""
+def decide_spending(policy: Policy, owner: str, spent: Spent, bits: float) -> Decision:
+    """Decide whether a computed result fits what its owner may still learn this month."""
+    check = _bits(policy, owner, spent, bits)
+    return _first_no((check,), Decision("allow", None, check.rule, check.words))
+
+
+def _first_no(checks: Iterable[Check], otherwise: Decision) -> Decision:
+    asked: list[Check] = []
+    for check in checks:
+        asked.append(check)
+        if check.code is not None:
+            return Decision("refuse", check.code, check.rule, check.words, tuple(asked))
+    asked.append(Check(otherwise.rule, otherwise.code, otherwise.words))
+    return replace(otherwise, checks=tuple(asked))
+
+
+def _listed(rule: str, code: str, what: str, value: str, allowed: tuple[str, ...] | None) -> Check:
+    shown = f"{what} {value!r}" if value else f"an unnamed {what}"
+    if allowed is None:
+        return Check(rule, None, f"any {what} may ask")
+    if value in allowed:
+        return Check(rule, None, f"{shown} is on the list")
+    return Check(rule, code, f"{shown} is not on the list")
+
+
+def _organisation(policy: Policy, name: str) -> Check:
+    allowed = policy.requesters.organisations
+    return _listed("requesters.organisations", "policy-requester", "organisation", name, allowed)
+
+
+def _person(policy: Policy, name: str) -> Check:
+    return _listed("requesters.people", "policy-requester", "person", name, policy.requesters.people)
+
+
+def _purpose(policy: Policy, purpose: str) -> Check:
+    return _listed("purposes.allow", "policy-purpose", "purpose", purpose, policy.purposes.allow)
+
+
+def _legal_basis(policy: Policy, basis: str | None) -> Check:
+    allowed = policy.purposes.legal_bases
+    return _listed("purposes.legal_bases", "policy-purpose", "legal basis", basis or "", allowed)
+
+
+def _benchmark(policy: Policy, name: str) -> Check:
+    return _listed("benchmarks.allow", "policy-benchmark", "benchmark", name, policy.benchmarks.allow)
+
+
+def _tiers(policy: Policy, tiers: tuple[int, ...]) -> Check:
+    other = sorted(set(tiers) - set(policy.model_tiers))
+    if other:
+        return Check("model_tiers", "policy-model-tier", f"a model is of tier {other[0]}, which does not run here")
+    return Check("model_tiers", None, "every model is of a tier that runs here")
+
+
+def _containers(policy: Policy, request: EvaluationRequest) -> Check:
+    pairs = zip(request.tiers, request.digests, strict=False)
+    unknown = [digest for tier, digest in pairs if tier == 3 and digest not in policy.containers]
+    if unknown:
+        return Check("containers", "policy-model-tier", f"nobody here has let {unknown[0]} in by its digest")
+    return Check("containers", None, "no model with code that was not let in by its digest")
+
+
+def _budgets(policy: Policy, request: EvaluationRequest, history: Mapping[str, Spent]) -> Iterator[Check]:
+    for owner in dict.fromkeys(request.owners):
+        spent, new = history.get(owner, NOTHING), request.new.get(owner, 0)
+        after, cap = spent.submissions + new, policy.budget.submissions
+        words = f"{owner!r} would have {after} models evaluated this month, of {cap}"
+        yield Check("budget.submissions", "policy-budget" if after > cap and new else None, words)
+        yield _bits(policy, owner, spent, 0.0)
+
+
+def _bits(policy: Policy, owner: str, spent: Spent, bits: float) -> Check:
+    after, cap = spent.bits + bits, policy.budget.bits
+    words = f"{owner!r} would have learnt {after:.0f} bits this month, of {cap:.0f}"
+    return Check("budget.bits", "policy-budget" if after > cap or (not bits and after >= cap) else None, words)
+
+
+def _epsilon(policy: Policy) -> Check:
+    if policy.budget.epsilon is None:
+        return Check("budget.epsilon", None, "no privacy loss need be stated")
+    return Check("budget.epsilon", "policy-budget", "the study states no privacy loss, so its loss has no bound")
+
+
+def _cases(policy: Policy, cases: int | None) -> Iterator[Check]:
+    """Asked after what does not depend on what the site holds."""
     if cases is None:
-        return Decision("refuse", "cohort-unknown", "cohorts")
-    return Decision("refuse", "policy-minimum-cohort", "minimum_cohort") if cases < policy.minimum_cohort else None
+        yield Check("cohorts", "cohort-unknown", "this site has no such cohort")
+        return
+    small = cases < policy.minimum_cohort
+    words = f"the cohort has {cases} cases, and {policy.minimum_cohort} are the fewest"
+    yield Check("minimum_cohort", "policy-minimum-cohort" if small else None, words)
+
+
+def _rounds(policy: Policy, plan: StudyPlan) -> Check:
+    most = policy.studies.maximum_rounds
+    code = "policy-study" if plan.rounds > most else None
+    return Check("studies.maximum_rounds", code, f"the study has {plan.rounds} rounds, and {most} are the most")
+
+
+def _studies(policy: Policy, name: str) -> Decision:
+    if name in policy.studies.allow:
+        return Decision("allow", None, "studies.allow", f"study {name!r} is on the list")
+    others: dict[str, Decision] = {
+        "auto": Decision("allow", None, "studies.others", "studies that are not on the list are said yes to"),
+        "hold": Decision(
+            "hold",
+            None,
+            "studies.others",
+            "a person answers studies that are not on the list",
+            persons=policy.release.persons,
+        ),
+        "refuse": Decision("refuse", "policy-study", "studies.others", f"study {name!r} is not on the list"),
+    }
+    return others[policy.studies.others]

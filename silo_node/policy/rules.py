@@ -1,4 +1,4 @@
-"""The policy file ``policy.toml``: its schema, its careful defaults, and the one edit that commands make to it.
+"""The policy file ``policy.toml``: read as it stands at each decision, and the one edit that commands make to it.
 
 Without a file nothing is joined, nothing runs, and everything that would leave waits for a person.
 """
@@ -6,87 +6,25 @@ Without a file nothing is joined, nothing runs, and everything that would leave 
 import json
 import re
 import tomllib
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import Field
-
-from silo_node.config import Settings, read_settings
-from silo_node.deidentify.pixel_risk import Risk
+from silo_node.config import read_settings
+from silo_node.policy.schema import Policy
 from silo_node.state import Home, write_private
-from silo_node.wire.base import Name
-from silo_node.wire.cohorts import Publication
 from silo_node.wire.errors import ConfigError
-
-Release = Literal["hold", "auto"]
-"""``hold``: a person releases each one (``silo-node outbox``); ``auto``: the gate lets it pass."""
-
-
-class BenchmarkRules(Settings):
-    """Which benchmarks this site takes part in."""
-
-    allow: tuple[Name, ...] = ()
-    """Benchmarks, by name; ``silo-node benchmark join`` and ``leave`` edit the list."""
-
-
-class StudyRules(Settings):
-    """Which federated studies this site takes part in. A study's benchmark must be allowed as well."""
-
-    allow: tuple[Name, ...] = ()
-    """Studies, by the name in their plan, that are said yes to without asking a person."""
-
-    others: Literal["refuse", "hold", "auto"] = "hold"
-    """What happens to any other: a coded no, a question to a person, or yes."""
-
-    maximum_rounds: Annotated[int, Field(ge=1, le=10_000)] = 1_000
-    """A study with more rounds is refused."""
-
-
-class ReleaseRules(Settings):
-    """What leaves by itself and what a person lets go."""
-
-    registrations: Release = "hold"
-    """A cohort's fingerprint and card."""
-
-    results: Release = "hold"
-    """The estimate block of an evaluation."""
-
-    updates: Release = "hold"
-    """A round's model update and validation score."""
-
-
-class IntakeRules(Settings):
-    """Which images are taken in although their pixels may show who the patient is."""
-
-    allow_pixel_risks: tuple[Risk, ...] = ()
-    """Coded reasons a person of this site has looked at and lets through."""
-
-
-class Policy(Settings):
-    """All rules of a site."""
-
-    minimum_cohort: Annotated[int, Field(ge=1, le=10**6)] = 20
-    """Fewest cases a model may be evaluated or trained on here."""
-
-    model_tiers: tuple[Annotated[int, Field(ge=1, le=3)], ...] = (1,)
-    """1: code-free bundles; 2: ONNX; 3: anything with code. This release runs tier 1 only."""
-
-    publication: Publication = "withheld"
-    """How leaderboards show this site's own values; registering a cohort tells the hub."""
-
-    benchmarks: BenchmarkRules = BenchmarkRules()
-    studies: StudyRules = StudyRules()
-    release: ReleaseRules = ReleaseRules()
-    intake: IntakeRules = IntakeRules()
-
 
 TEMPLATE = """\
 # What this site takes part in, and what may leave it. Read again at every decision.
+# silo-node policy explain says which rule decides; every rule is in docs/reference/settings.md.
 minimum_cohort = 20
-model_tiers = [1]
+model_tiers = [1]        # 1: code-free bundles; 2: ONNX; 3: with code, only what containers names
 publication = "withheld" # withheld | pseudonym | named: how leaderboards show this site's own values
 
 [benchmarks]
 allow = []
+
+[requesters]             # absent: everybody may ask; a list: only these
+# organisations = ["Example University"]
 
 [studies]
 allow = []
@@ -96,6 +34,10 @@ others = "hold"          # refuse | hold | auto
 registrations = "hold"
 results = "hold"
 updates = "hold"
+persons = 1              # 2: two different persons
+
+[budget]                 # of each organisation and month
+submissions = 100
 """
 
 

@@ -101,7 +101,8 @@ def limited(prlimit: str, limits: Limits) -> list[str]:
         f"--as={address_space}",
         f"--fsize={limits.file_mb * MEGABYTE}",
         f"--nofile={limits.open_files}",
-        "--core=0",
+        # One, not zero: a kernel that hands dumps to a program ignores a limit of zero.
+        "--core=1",
         "--",
     ]
 
@@ -149,7 +150,9 @@ def _system(limits: Limits) -> list[str]:
     for prefix in dict.fromkeys([sys.prefix, sys.base_prefix, sys.exec_prefix]):
         if not Path(prefix).resolve().is_relative_to("/usr"):
             line += ["--ro-bind", str(Path(prefix).resolve()), prefix]
-    return [*line, "--remount-ro", "/dev"]
+    # Of a node that runs as root the jail's user is, to /proc/sys, still root: it could set the program that the
+    # kernel starts, outside, for a core dump.
+    return [*line, "--remount-ro", "/dev", "--remount-ro", "/proc"]
 
 
 class _Filter:

@@ -124,6 +124,11 @@ PROBLEMS: dict[str, Problem] = {
     "silo-not-active": Problem(
         403, "The silo is not active", "Ask the hub's admin to compare the fingerprint and approve the silo."
     ),
+    "same-person": Problem(
+        403,
+        "Two different persons must release it",
+        "Ask a second person to look at it, under an account of their own.",
+    ),
     "same-side": Problem(403, "Whoever asks cannot approve", "Let the other side decide."),
     # enrolment
     "enrolment-code-invalid": Problem(403, "The enrolment code is not valid", "Ask the hub's admin for a new code."),
@@ -339,14 +344,36 @@ PROBLEMS: dict[str, Problem] = {
     ),
     "policy-study": Problem(403, "The site does not take part in that study", "The site's data steward decides."),
     "policy-model-tier": Problem(403, "The site does not run this kind of model", "Send a code-free bundle."),
+    "policy-requester": Problem(
+        403, "The site does not work for that organisation or person", "The site's data steward decides."
+    ),
+    "policy-purpose": Problem(
+        403, "The site does not allow that purpose or legal basis", "State another, or ask the site's data steward."
+    ),
+    "policy-budget": Problem(
+        403, "The month's budget at the site is spent", "Wait for the next month; send fewer models."
+    ),
+    "budget-exceeded": Problem(
+        429, "The organisation's submissions of this month are used up", "Wait for the next month."
+    ),
     "policy-minimum-cohort": Problem(
         403, "The cohort is under the site's own minimum", "The site's data steward decides."
     ),
     "policy-refuses-release": Problem(403, "The site did not release the result", "The site's data steward decides."),
+    "log-mismatch": Problem(
+        409,
+        "The hub's intake log and this site's egress log differ",
+        "See which lines; what the hub has and this site never logged must be explained by the hub's operator.",
+    ),
     "policy-invalid": Problem(422, "The policy file is not valid", "Run silo-node policy check."),
     "task-not-signed": Problem(422, "The task is not signed by the pinned hub key", "Nothing was run."),
     "sandbox-unavailable": Problem(
         503, "The node has no sandbox and runs nothing", "Install bubblewrap: apt-get install bubblewrap."
+    ),
+    "sandbox-escape": Problem(
+        503,
+        "A probe got out of the sandbox, so the node runs nothing",
+        "Run silo-node doctor; it says which probe, and what holds it on other machines.",
     ),
     "sandbox-limit": Problem(422, "The work went over its limit of time, memory or disk", "Use a smaller model."),
     "work-failed": Problem(
@@ -383,5 +410,16 @@ PROBLEMS: dict[str, Problem] = {
     ),
     "log-broken": Problem(500, "The egress log's chain is broken", "Stop the node and find out who changed the file."),
     "data-missing": Problem(400, "The data set is not there", "Give the folder with --data, see its README."),
+    "console-password-weak": Problem(400, "The password is too easy to guess", "Take four or more random words."),
+    "console-name-invalid": Problem(400, "That is no name for a person of this site", "Use your user name."),
+    "console-login-failed": Problem(403, "That name and password do not fit", "Try again, or ask for a one-time link."),
+    "console-login-paused": Problem(
+        429, "Too many wrong passwords", "Wait five minutes, or make a link with silo-node console --link."
+    ),
+    "console-link-spent": Problem(
+        403, "This link was used before, or is too old", "Make a new one with silo-node console --link."
+    ),
+    "console-port-in-use": Problem(409, "Something listens on the console's port", "Choose another one with --port."),
+    "console-form-stale": Problem(403, "The form is not from this session", "Open the page again and repeat it."),
     "state-locked": Problem(409, "Another process uses this state folder", "Stop it first."),
 }

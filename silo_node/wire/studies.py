@@ -8,6 +8,7 @@ from silo_node.wire.base import Code, Count, Digest, Fingerprint, Identifier, Me
 from silo_node.wire.benchmarks import BenchmarkReference
 from silo_node.wire.envelope import PublicKey
 from silo_node.wire.models import ModelReference
+from silo_node.wire.purposes import LegalBasis, Purpose
 from silo_node.wire.transfers import BlobReference
 
 StudyState = Literal["draft", "recruiting", "running", "paused", "completed", "failed", "stopped"]
@@ -51,6 +52,8 @@ class StudyPlan(Message):
     """The largest L2 norm an update (a difference of weights) may have; a larger one is refused."""
 
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    purpose: Purpose = "research"
+    legal_basis: LegalBasis | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> "StudyPlan":

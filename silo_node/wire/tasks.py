@@ -6,13 +6,14 @@ enrolment and against its own policy before anything runs.
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from silo_node.wire.base import Code, Count, Fingerprint, Identifier, Message, Seconds, Timestamp
+from silo_node.wire.base import Code, Count, Fingerprint, Identifier, Message, Seconds, Timestamp, Title
 from silo_node.wire.benchmarks import BenchmarkReference
 from silo_node.wire.cohorts import AssociationView
 from silo_node.wire.envelope import Envelope
 from silo_node.wire.models import ModelReference
+from silo_node.wire.purposes import Purpose
 from silo_node.wire.studies import RoundTask, StudyConsentRequest
 
 TaskState = Literal["offered", "claimed", "running", "reported", "accepted", "refused", "declined", "cancelled"]
@@ -27,6 +28,16 @@ class EvaluationTask(Message):
     cohort: Fingerprint
     models: Annotated[tuple[ModelReference, ...], Field(min_length=1, max_length=50)]
     attempt: Annotated[int, Field(ge=1, le=10_000)]
+    owners: Annotated[tuple[Title, ...], Field(max_length=50)] = ()
+    """The organisation each model belongs to, in the order of ``models``; the site's policy may ask."""
+
+    purpose: Purpose = "benchmarking"
+
+    @model_validator(mode="after")
+    def _one_owner_a_model(self) -> "EvaluationTask":
+        if self.owners and len(self.owners) != len(self.models):
+            raise ValueError("not one owner a model")
+        return self
 
 
 class Task(Message):

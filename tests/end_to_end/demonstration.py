@@ -27,10 +27,11 @@ def command(home: Path, *arguments: str) -> list[str]:
     return [sys.executable, "-m", "federation_hub.client.cli", "demo", "--home", str(home), *arguments]
 
 
-def demonstrate(home: Path, *arguments: str) -> Demonstrated:
-    """Run a demonstration to its end; a failure shows the tail of every log."""
+def demonstrate(home: Path, *arguments: str, **variables: str) -> Demonstrated:
+    """Run a demonstration to its end; a failure shows the tail of every log. ``variables`` go to its environment."""
     called = command(home, "--exit", "--json", *arguments)
-    done = subprocess.run(called, capture_output=True, text=True, timeout=_LIMIT_SECONDS, env=environment())
+    surroundings = environment() | variables
+    done = subprocess.run(called, capture_output=True, text=True, timeout=_LIMIT_SECONDS, env=surroundings)
     assert done.returncode == 0, f"status {done.returncode}\n{done.stderr}\n{log_tails(home)}"
     return Demonstrated(json.loads(done.stdout), home, done.stderr)
 

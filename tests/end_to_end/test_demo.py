@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pydicom
@@ -19,14 +20,24 @@ from tests.end_to_end.demonstration import (
     log_tails,
     processes_of,
 )
+from tests.proxy import Proxy, recording_proxy
+from tests.seen import silo_bodies, statements_in, undeclared, unseen
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def phantom(tmp_path_factory: pytest.TempPathFactory) -> Demonstrated:
-    """One demonstration on generated phantoms, looked at by every test here."""
-    return demonstrate(tmp_path_factory.mktemp("demo") / "home")
+def proxy() -> Iterator[Proxy]:
+    """The hospitals' proxy, which keeps everything that goes through it."""
+    with recording_proxy() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def phantom(tmp_path_factory: pytest.TempPathFactory, proxy: Proxy) -> Demonstrated:
+    """One demonstration on generated phantoms, behind the proxy, looked at by every test here."""
+    through = {"HTTP_PROXY": proxy.url, "http_proxy": proxy.url, "NO_PROXY": "", "no_proxy": ""}
+    return demonstrate(tmp_path_factory.mktemp("demo") / "home", **through)
 
 
 def test_four_models_are_ranked_with_intervals_over_three_sites(phantom: Demonstrated) -> None:
@@ -49,6 +60,17 @@ def test_every_silos_egress_log_verifies(phantom: Demonstrated) -> None:
     for number in (1, 2, 3):
         lines, _ = EgressLog(phantom.home / f"silo-{number}" / "logs" / "egress.jsonl").verify()
         assert lines > 10
+
+
+def test_no_bytes_left_a_hospital_unseen(phantom: Demonstrated, proxy: Proxy) -> None:
+    """Every request body that the proxy saw of a silo is in an egress log, byte for byte, and a declared message."""
+    logs = [phantom.home / f"silo-{number}" / "logs" / "egress.jsonl" for number in (1, 2, 3)]
+    departures = [entry.departure for log in logs for entry in EgressLog(log).entries()]
+    bodies = silo_bodies(proxy)
+    assert {"EstimateBlock", "RoundReport", "CohortRegistration"} <= statements_in(bodies)
+    assert any(one.method == "PATCH" for one in bodies), "a model update went through"
+    assert unseen(bodies, departures) == []
+    assert undeclared(bodies, departures) == []
 
 
 def test_no_patient_of_the_folders_is_found_anywhere_after_intake(phantom: Demonstrated) -> None:

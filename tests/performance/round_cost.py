@@ -85,7 +85,7 @@ def measure(folder: Path, megabytes: float, silos: int, rounds: int) -> Cost:
         disk.start()
         before = cpu_seconds(hub.process.pid)
         researcher.do("POST", f"/studies/{study_id}/start")
-        researcher.wait_for(study_id, "completed", "failed", seconds=3600)
+        researcher.wait_for(study_id, "completed", "failed", seconds=3600, pause=0.5)
         for worker in workers:
             worker.join(60)
         cpu = (cpu_seconds(hub.process.pid) - before) / rounds

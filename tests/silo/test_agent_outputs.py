@@ -136,7 +136,7 @@ def test_scores_are_kept_for_each_benchmark_cohort_and_model(tmp_path: Path) -> 
     """Readable by their owner alone; what an interrupted run had further is taken over."""
     home, model = Home(tmp_path / "node").create(), "blake3:" + "c" * 64
     kept = scores_path(home, "blake3:" + "a" * 64, "keyed-blake3:" + "b" * 64, model)
-    keep_scores(sheet(tmp_path, [line(CASES[0])]), kept)
+    keep_scores(read_scores(sheet(tmp_path, [line(CASES[0])]), CASES[:1]), kept)
     assert kept.stat().st_mode & 0o777 == 0o600
     assert kept != scores_path(home, "blake3:" + "b" * 64, "keyed-blake3:" + "b" * 64, model)
     folders = [tmp_path / name for name in ("out", "short", "long")]

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from silo_node.agent.scores import CaseScore, quantised
 from silo_node.cohorts.build import build_cohort
 from silo_node.cohorts.registry import prepare_registration
 from silo_node.config import NodeConfig, load_config
@@ -202,7 +203,8 @@ def test_a_killed_evaluation_goes_on_at_its_case_and_leaves_only_when_released(c
         wait_for(lambda: clinic.held("estimate-block"))
     kept = list(clinic.home.scores.rglob("*.jsonl"))
     assert len(kept) == len(models)
-    assert sum(path.read_text().splitlines()[: len(before)] == before for path in kept) == 1
+    expected = [quantised(CaseScore.model_validate_json(line)).model_dump_json() for line in before]
+    assert sum(path.read_text().splitlines()[: len(before)] == expected for path in kept) == 1
     stamps = {path: path.stat().st_mtime_ns for path in kept}
     with clinic.node():
         item = clinic.held("estimate-block")

@@ -13,7 +13,7 @@ import pytest
 from silo_node.cli import main
 from silo_node.identity import load_enrolment
 from silo_node.outbox.egress_log import EgressLog
-from silo_node.policy import load_policy
+from silo_node.policy import Policy, load_policy
 from silo_node.state import Home
 from tests.conftest import HubProcess
 from tests.sites import Person
@@ -134,7 +134,13 @@ def test_from_enrolment_to_a_joined_benchmark(
 def test_the_policy_is_shown_whole_and_checked(run: Run, printed: Callable[..., Any], tmp_path: Path) -> None:
     """Also the rules nobody wrote."""
     home = Home(tmp_path).create()
-    assert printed(home.path, "policy", "check") == {"valid": True, "file": None}
+    nothing = ["No benchmark is allowed, so this site takes part in nothing."]
+    assert printed(home.path, "policy", "check") == {"valid": True, "file": None, "notes": nothing}
+    assert "rule benchmarks.allow decided" in run(home.path, "policy", "explain", "--benchmark", "one").out
+    joined = printed(home.path, "policy", "explain", "--benchmark", "one", "--study", "lungs")
+    assert (joined["verdict"], joined["rule"]) == ("refuse", "benchmarks.allow")
+    assert run(home.path, "policy", "explain").status == 1
+    assert set(json.loads(run(home.path, "policy", "schema").out)["properties"]) == set(Policy.model_fields)
     home.policy_file.write_text("minimum_cohort = 50\n")
     shown = run(home.path, "policy", "show").out
     assert "minimum_cohort = 50" in shown

@@ -1,6 +1,8 @@
 """What leaves: every byte in a chained log before it goes, every statement once, and nothing a person has rejected."""
 
 import json
+import os
+import pwd
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +18,7 @@ from silo_node.outbox.box import Outbox
 from silo_node.outbox.delivery import deliver, outcome
 from silo_node.outbox.egress_log import START, TORN, EgressLog
 from silo_node.outbox.gate import JSON, Cleared, Gate
+from silo_node.outbox.person import current_person
 from silo_node.outbox.states import NEXT, ItemState, step
 from silo_node.outbox.words import document, words
 from silo_node.policy import Decision
@@ -33,6 +36,7 @@ from tests.silo.peer import Answer, Exchange, peer
 
 KEY = new_key()
 AUTO, HOLD = Decision("allow", None, "release.updates"), Decision("hold", None, "release.updates")
+TWO = Decision("hold", None, "release.updates", persons=2)
 DIGEST = "blake3:" + "c" * 64
 
 
@@ -210,6 +214,48 @@ def test_a_held_statement_waits_for_a_person_and_a_released_one_for_the_hub(outb
     assert caught.value.code == "not-found"
 
 
+def test_where_the_policy_wants_two_persons_one_is_not_enough(outbox: Outbox) -> None:
+    """The rule stands with the item, so that no page or command can forget it; the same person twice is one person."""
+    held = outbox.add("round-report", "task-12345678", report(), TWO)
+    first = outbox.release(held.item_id, by="ada")
+    assert (first.state, first.approvals) == ("held", ("ada",))
+    assert "ada has released it; 1 more person(s) must." in words(first)
+    with pytest.raises(BadInput) as caught:
+        outbox.release(held.item_id, by="ada")
+    assert caught.value.code == "same-person"
+    with pytest.raises(BadInput):
+        outbox.sending(held.item_id)
+    second = outbox.release(held.item_id, by="bob")
+    assert (second.state, second.released_by) == ("released", "ada, bob")
+
+
+def test_one_person_can_keep_here_what_two_must_release(outbox: Outbox) -> None:
+    """A no needs nobody's agreement."""
+    held = outbox.add("round-report", "task-12345678", report(), TWO)
+    outbox.release(held.item_id, by="ada")
+    assert outbox.reject(held.item_id, by="bob").state == "rejected"
+
+
+def test_a_yes_is_to_the_very_bytes_that_were_shown(outbox: Outbox) -> None:
+    """A statement that was computed anew while it waited needs both persons again."""
+    held = outbox.add("round-report", "task-12345678", report(), TWO)
+    outbox.release(held.item_id, by="ada")
+    other = BlobReference(digest="blake3:" + "e" * 64, size=1)
+    replaced = outbox.add("round-report", "task-12345678", report(other), TWO)
+    assert (replaced.item_id, replaced.approvals) == (held.item_id, ())
+    assert outbox.release(held.item_id, by="bob").state == "held"
+
+
+def test_who_releases_is_an_account_and_not_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody can set LOGNAME; whoever came through sudo is the account they came from."""
+    account = pwd.getpwuid(os.getuid()).pw_name
+    monkeypatch.setenv("LOGNAME", "somebody-else")
+    monkeypatch.delenv("SUDO_UID", raising=False)
+    assert current_person() == account
+    monkeypatch.setenv("SUDO_UID", str(pwd.getpwnam("nobody").pw_uid))
+    assert current_person() == "nobody"
+
+
 def test_a_thing_computed_twice_is_there_once(outbox: Outbox) -> None:
     """While it waits the newer replaces the older; once it was let go, or rejected, it stays what it was."""
     first = outbox.add("round-report", "task-12345678", report(), HOLD)
@@ -224,7 +270,9 @@ def test_a_person_sees_every_field_that_would_leave(outbox: Outbox) -> None:
     """In words, and as the exact signed content."""
     item = outbox.add("round-report", "task-12345678", report(), HOLD)
     text = words(item)
-    for field in ("score.value = 0.75", "round = 2", "train_seconds", "silo_id", "would leave"):
+    payload = item.envelope.payload_bytes()
+    shown = ("score.value = 0.75", "round = 2", "train_seconds", "silo_id", "would leave", digest_bytes(payload))
+    for field in shown:
         assert field in text
     assert document(item)["content"] == json.loads(item.envelope.payload_bytes())
 

@@ -1,11 +1,15 @@
 """The site's rules: careful by default, read at each decision, and each refusal a code."""
 
 import json
+import tomllib
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
+from silo_node.journal import Journal
 from silo_node.policy import (
+    Asker,
     EvaluationRequest,
     Policy,
     RoundRequest,
@@ -14,10 +18,15 @@ from silo_node.policy import (
     decide_evaluation,
     decide_release,
     decide_round,
+    decide_spending,
     drop_benchmark,
     load_policy,
 )
+from silo_node.policy.budget import Ledger, Spent
 from silo_node.policy.decisions import Released
+from silo_node.policy.hours import is_quiet
+from silo_node.policy.rules import TEMPLATE
+from silo_node.policy.words import consequences, explained, explanation
 from silo_node.state import Home
 from silo_node.wire.benchmarks import BenchmarkReference
 from silo_node.wire.errors import PROBLEMS, ConfigError
@@ -168,3 +177,109 @@ def test_a_layout_the_edit_does_not_understand_is_left_alone(tmp_path: Path) -> 
     with pytest.raises(ConfigError, match="by hand"):
         allow_benchmark(home, "two")
     assert load_policy(home).benchmarks.allow == ("one",)
+
+
+def test_who_asks_and_what_for_decides_too() -> None:
+    """An absent list lets everybody ask, an empty one nobody; a request that names nobody is on no list."""
+    asked = EvaluationRequest("chest_phantom", 100, (1,), ("Example University",))
+    assert decide_evaluation(policy(), asked).verdict == "allow"
+    for organisations, code in (
+        (["Example University"], None),
+        (["Other"], "policy-requester"),
+        ([], "policy-requester"),
+    ):
+        decision = decide_evaluation(policy(requesters={"organisations": organisations}), asked)
+        assert decision.code == code
+    assert decide_evaluation(policy(requesters={"organisations": ["x"]}), EVALUATION).code == "policy-requester"
+    product = EvaluationRequest("chest_phantom", 100, (1,), (), "product-development")
+    assert decide_evaluation(policy(), product).code == "policy-purpose"
+    people = policy(requesters={"people": ["Ada"]}, studies={"others": "auto"})
+    assert decide_consent(people, plan(), 100, Asker("Example University", "Ada")).verdict == "allow"
+    assert decide_consent(people, plan(), 100, Asker("Example University", "Eve")).code == "policy-requester"
+    bases = policy(purposes={"legal_bases": ["consent"]}, studies={"others": "auto"})
+    assert decide_consent(bases, plan(), 100).code == "policy-purpose"
+    assert decide_consent(bases, plan(legal_basis="consent"), 100).verdict == "allow"
+    rounds = RoundRequest("chest_phantom", 100, DIGEST, DIGEST, "product-development")
+    assert decide_round(policy(), rounds).code == "policy-purpose"
+
+
+def test_a_model_with_code_needs_its_tier_and_its_very_digest() -> None:
+    """One written yes to tier 3 does not let every such model in."""
+    asked = EvaluationRequest("chest_phantom", 100, (3,), digests=(DIGEST,))
+    assert decide_evaluation(policy(), asked).rule == "model_tiers"
+    assert decide_evaluation(policy(model_tiers=[1, 3]), asked).rule == "containers"
+    assert decide_evaluation(policy(model_tiers=[1, 3], containers=["blake3:" + "b" * 64]), asked).rule == "containers"
+    assert decide_evaluation(policy(model_tiers=[1, 3], containers=[DIGEST]), asked).verdict == "allow"
+
+
+def test_a_budget_of_models_and_bits_is_each_owners_own() -> None:
+    """What was evaluated before costs no submission; at the cap nothing more is told."""
+    tight = policy(budget={"submissions": 3, "bits": 1000})
+    asked = EvaluationRequest("chest_phantom", 100, (1,), ("A", "B"), new={"A": 1, "B": 0})
+    assert decide_evaluation(tight, asked, {"A": Spent(2)}).verdict == "allow"
+    assert decide_evaluation(tight, asked, {"A": Spent(3)}).rule == "budget.submissions"
+    assert decide_evaluation(tight, asked, {"B": Spent(9)}).verdict == "allow"
+    assert decide_evaluation(tight, asked, {"B": Spent(0, 1000)}).rule == "budget.bits"
+    assert decide_spending(tight, "A", Spent(1, 400), 600).verdict == "allow"
+    assert decide_spending(tight, "A", Spent(1, 400), 601).code == "policy-budget"
+    loss = policy(budget={"epsilon": 8}, studies={"others": "auto"})
+    assert decide_consent(loss, plan(), 100).code == "policy-budget"
+
+
+def test_an_explanation_shows_every_rule_up_to_the_one_that_decided() -> None:
+    """In words for a person, and as the same values for a program."""
+    decision = decide_evaluation(policy(minimum_cohort=200), EVALUATION)
+    text = explained(decision)
+    assert text.startswith("No [policy-minimum-cohort]: rule minimum_cohort decided.")
+    assert "yes  benchmarks.allow: benchmark 'chest_phantom' is on the list" in text
+    assert "no   minimum_cohort: the cohort has 100 cases, and 200 are the fewest" in text
+    assert explanation(decision)["checks"][-1]["code"] == "policy-minimum-cohort"
+    assert "A person decides" in explained(decide_consent(policy(), plan(), 100))
+
+
+@pytest.mark.parametrize(
+    ("moment", "quiet"),
+    [
+        ("06:59", False),
+        ("07:00", True),
+        ("18:29", True),
+        ("18:30", False),
+        ("23:00", True),
+        ("01:00", True),
+        ("02:00", False),
+    ],
+)
+def test_quiet_hours_may_go_over_midnight(moment: str, quiet: bool) -> None:
+    """The end of a span is not in it."""
+    now = datetime.fromisoformat(f"2026-11-22T{moment}:00+01:00")
+    assert is_quiet(("07:00-18:30", "22:00-02:00"), now) == quiet
+
+
+def test_the_template_is_a_valid_policy_and_as_careful_as_none() -> None:
+    """What commands write when they write the first file."""
+    assert Policy.model_validate_json(json.dumps(tomllib.loads(TEMPLATE))) == Policy()
+
+
+def test_a_policy_is_told_what_it_comes_to() -> None:
+    """Where it is less careful than the default, or of no use."""
+    assert list(consequences(policy())) == []
+    loose = policy(release={"updates": "auto"}, model_tiers=[1, 3], studies={"others": "auto"})
+    assert len(list(consequences(loose))) == 3
+
+
+def test_the_ledger_counts_what_left_and_not_what_was_kept_here(tmp_path: Path) -> None:
+    """By owner and month; a result that a person rejected told nobody anything."""
+    journal = Journal(Home(tmp_path).create(), now=lambda: "2026-11-22T10:00:00.000+00:00")
+    ledger, one, two = Ledger(journal), "blake3:" + "1" * 64, "blake3:" + "2" * 64
+    ledger.book("task-1", {"A": ((one,), 100.0), "B": ((two,), 50.0)})
+    ledger.book("task-2", {"A": ((one, two), 10.0)})
+    ledger.book("task-2", {"A": ((one, two), 20.0)})
+    assert ledger.spent() == {"A": Spent(2, 120.0, frozenset({one, two})), "B": Spent(1, 50.0, frozenset({two}))}
+    assert ledger.spent(besides="task-1") == {"A": Spent(2, 20.0, frozenset({one, two}))}
+    assert ledger.spent("2026-12") == {}
+    with journal.writing() as connection:
+        connection.execute(
+            "INSERT INTO outbox VALUES ('out-1','estimate-block','task-1','{}',NULL,'rejected',NULL,NULL,NULL,'x','x')"
+        )
+    assert set(ledger.spent()) == {"A"}
+    journal.close()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from federation_hub.client.demo.places import Places, write_hub_settings, write_silo_settings
+from federation_hub.client.demo.places import Places, write_silo_settings
 from federation_hub.client.demo.processes import Processes
 from federation_hub.client.hub import Hub, Record
 from silo_node.wire.benchmarks import BenchmarkDefinition
@@ -49,8 +49,7 @@ class Federation:
     url: str = ""
 
     def start_hub(self, port: int) -> str:
-        """Start the hub and return its address once it listens."""
-        write_hub_settings(self.places.hub)
+        """Start the hub in its place, by the settings there, and return its address once it listens."""
         ready = self.places.ready_file
         arguments = ["--home", str(self.places.hub), "up", "--host", "127.0.0.1", "--port", str(port)]
         self.processes.start("hub", HUB_COMMAND, [*arguments, "--ready-file", str(ready)])

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from federation_hub.client.demo.federation import Federation, Silo, approve_requests, require_answered
-from federation_hub.client.demo.places import Places
+from federation_hub.client.demo.places import Places, write_hub_settings
 from federation_hub.client.demo.processes import Processes
 from federation_hub.client.demo.report import report, round_scores
 from federation_hub.client.demo.stages import Stage, Stages
@@ -78,6 +78,7 @@ class Demonstration:
         with self.stages.stage("start", "Starting the hub") as stage:
             stage.expect(3)
             sites = self.pool.submit(self.federation.materials, "sites", self.options.dataset, self.options.data)
+            write_hub_settings(self.federation.places.hub)
             stage.step(f"listening at {self.federation.start_hub(self.options.port)}")
             owner = self.pool.submit(self._add_owner)
             people = People(researcher=self._add_researcher(), owner=owner.result())

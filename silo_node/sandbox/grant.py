@@ -1,0 +1,25 @@
+"""What a jail of this node may use: the machine's limits of ``silo.toml``, under the site's own of ``policy.toml``."""
+
+from silo_node.config import NodeConfig
+from silo_node.policy.schema import ResourceRules
+from silo_node.sandbox.limits import Limits
+
+INSPECTION = Limits(wall_seconds=120, memory_mb=1_000, file_mb=1, scratch_mb=16, processes=8)
+"""For a look at files that nobody has judged yet: it needs little."""
+
+
+def granted(config: NodeConfig, minutes: float, resources: ResourceRules | None = None) -> Limits:
+    """Return the limits of a jail that may run this long; the stricter of the two files counts."""
+    rules = resources or ResourceRules()
+    return Limits(
+        wall_seconds=minutes * 60,
+        memory_mb=_stricter(config.limits.memory_mb, rules.memory_mb),
+        file_mb=config.limits.file_mb,
+        scratch_mb=config.limits.scratch_mb,
+        processes=config.limits.processes,
+        threads=_stricter(config.threads, rules.threads),
+    )
+
+
+def _stricter(machine: int, site: int | None) -> int:
+    return machine if site is None else min(machine, site)

@@ -1,0 +1,1 @@
+"""Files and programs made to harm, and the proof that none does."""
