@@ -15,8 +15,9 @@ from silo_node.intake.objects.index import ObjectRow
 from silo_node.state import Home
 from silo_node.wire.errors import ConfigError
 
+JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
 NOT_READ_HERE = {
-    "1.2.840.10008.1.2.4.51",  # JPEG Extended, 12 bits
+    JPEG_EXTENDED,
     "1.2.840.10008.1.2.4.57",  # JPEG Lossless
     "1.2.840.10008.1.2.4.70",  # JPEG Lossless, first-order prediction
 }
@@ -53,5 +54,5 @@ class DecodableFiles:
 
 
 def _is_read_here(syntax: str) -> bool:
-    """Tell whether a decoder besides Pillow, which reads 8 bits only, is installed: such as the GPL extra."""
-    return bool(set(get_decoder(syntax).available_plugins) - {"pillow"})
+    """Tell whether a decoder is installed that reads JPEG Lossless: the GPL extra. For 12 bits it is too strict."""
+    return syntax != JPEG_EXTENDED and bool(get_decoder(syntax).available_plugins)
