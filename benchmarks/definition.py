@@ -18,10 +18,15 @@ FILE = "benchmark.toml"
 
 
 def load_definition(path: Path) -> BenchmarkDefinition:
-    """Read and validate a ``benchmark.toml``; raises ``BadInput`` (``file-missing``, ``benchmark-invalid``)."""
+    """Read and validate a ``benchmark.toml``, or a definition in JSON as the hub gives it.
+
+    Raises ``BadInput``: ``file-missing``, ``benchmark-invalid``.
+    """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-        return BenchmarkDefinition.model_validate_json(json.dumps(table))
+        text = path.read_text(encoding="utf-8")
+        return BenchmarkDefinition.model_validate_json(
+            text if path.suffix == ".json" else json.dumps(tomllib.loads(text))
+        )
     except OSError as error:
         raise BadInput("file-missing", str(path)) from error
     except ValidationError as error:
@@ -29,7 +34,7 @@ def load_definition(path: Path) -> BenchmarkDefinition:
         field = ".".join(str(part) for part in first["loc"]) or "the whole"
         raise BadInput("benchmark-invalid", f"{field} in {path}: {first['msg']}") from error
     except (ValueError, TypeError) as error:
-        raise BadInput("benchmark-invalid", f"{path} is not readable TOML") from error
+        raise BadInput("benchmark-invalid", f"{path} is not readable") from error
 
 
 def bundled_names() -> tuple[str, ...]:

@@ -1,7 +1,6 @@
 """``silo-node cohort``: build, look at, register and retire cohorts."""
 
 import json
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,10 +8,11 @@ import typer
 
 from silo_node.cli.progress import progress_bar
 from silo_node.cli.session import Json, Session, session_of, show, table
-from silo_node.wire.errors import BadInput
+from silo_node.wire.errors import BadInput, HubUnavailable, MedSiloError
 
 if TYPE_CHECKING:
     from silo_node.catalogue import CohortRow
+    from silo_node.cohorts.query import CohortQuery
     from silo_node.wire.benchmarks import BenchmarkDefinition
 
 cohort_app = typer.Typer(no_args_is_help=True, help="Build, look at, register and retire cohorts.")
@@ -29,21 +29,30 @@ def build(
         Path | None, typer.Option(help="Read the definition from a TOML or JSON file instead of asking the hub.")
     ] = None,
     collection: Annotated[str | None, typer.Option(help="Only cases taken in under this name.")] = None,
+    query: Annotated[
+        Path | None, typer.Option(help="TOML file that declares which cases are wanted: attributes, spacing, size.")
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="CSV of labels by patient, accession, series or instance, for images that came without."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Build and freeze a cohort for a benchmark: choose cases, split by patient, prepare them in the sandbox.
 
-    Nothing leaves the site.
+    Writes a report with the flow of cases, their quality and pictures. Nothing leaves the site.
 
-    Example: silo-node cohort build chest_phantom
+    Example: silo-node cohort build chest_phantom --query chest.toml
     """
     from silo_node.cohorts.build import build_cohort
     from silo_node.cohorts.jailed import jailed_preparation
     from silo_node.policy import load_policy
+    from silo_node.reports.cohort import write_cohort_report
     from silo_node.sandbox import choose
 
     session = session_of(context)
     question = _read_definition(definition, benchmark) if definition else _ask_hub(session, benchmark, version)
+    asked = _read_query(query)
     sandbox = choose(development_no_sandbox=session.config.development_no_sandbox)
     with progress_bar("Preparing", quiet=as_json) as progress:
         built = build_cohort(
@@ -52,11 +61,15 @@ def build(
             jailed_preparation(session.home, session.config, sandbox, progress),
             minimum_cases=load_policy(session.home).minimum_cohort,
             collection=collection,
+            query=asked,
+            labels=labels,
         )
+    report = write_cohort_report(session.home, built.cohort, built.steps, question, asked.document())
     left_out = {reason: count for reason, count in sorted(built.excluded.items()) if count}
     text = [_line(built.cohort), *(f"  left out: {count:6d}  {reason}" for reason, count in left_out.items())]
+    text.append(f"Its report, for this site only: {report}")
     text.append(f"Register it with: silo-node cohort register {built.cohort.cohort_id}")
-    show({**_facts(built.cohort), "excluded": left_out}, as_json=as_json, text="\n".join(text))
+    show({**_facts(built.cohort), "excluded": left_out, "report": str(report)}, as_json=as_json, text="\n".join(text))
 
 
 @cohort_app.command("list")
@@ -91,8 +104,8 @@ def show_cohort(context: typer.Context, cohort: CohortName, as_json: Json = Fals
     if row.state != "retired":
         verify_cohort(session.home, row.cohort_id)
     preview = _preview(session, row)
-    text = _line(row) + (f"\nRegistering sends exactly this, signed:\n{preview}" if preview else "")
-    show({**_facts(row), "registration": preview}, as_json=as_json, text=text)
+    told = f"\nRegistering sends exactly this, signed:\n{json.dumps(preview, indent=2)}" if preview else ""
+    show({**_facts(row), "registration": preview}, as_json=as_json, text=_line(row) + told)
 
 
 @cohort_app.command("register")
@@ -129,7 +142,9 @@ def retire(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Retire a cohort and delete its prepared images. The raw cases stay.
+    """Retire a cohort, delete its prepared images and its report, and tell the hub. The raw cases stay.
+
+    Where the hub cannot be reached the images are deleted all the same; run the command again to tell it.
 
     Example: silo-node cohort retire coh-0123456789abcdef --yes
     """
@@ -137,27 +152,50 @@ def retire(
 
     session = session_of(context)
     row = find_cohort(session.home.create(), cohort)
-    if not yes:
-        typer.confirm(f"Delete the prepared images of {row.cohort_id}?", abort=True, err=True)
-    row = retire_cohort(session.home, row.cohort_id)
-    show(_facts(row), as_json=as_json, text=_line(row))
+    untold = row.state == "retired" and row.hub_cohort_id is not None
+    if not untold:
+        if not yes:
+            typer.confirm(f"Delete the prepared images of {row.cohort_id}?", abort=True, err=True)
+        row = retire_cohort(session.home, row.cohort_id)
+    told = _tell_hub(session, row)
+    said = {True: " The hub knows.", False: " The hub could not be reached: run this again to tell it.", None: ""}
+    show({**_facts(row), "hub_told": told}, as_json=as_json, text=_line(row) + said[told])
 
 
 def _read_definition(path: Path, name: str) -> "BenchmarkDefinition":
-    from silo_node.wire.benchmarks import BenchmarkDefinition
+    from benchmarks.definition import load_definition
 
-    try:
-        text = path.read_text("utf-8")
-        found = BenchmarkDefinition.model_validate_json(
-            json.dumps(tomllib.loads(text)) if path.suffix == ".toml" else text
-        )
-    except FileNotFoundError:
-        raise BadInput("file-missing", str(path)) from None
-    except (ValueError, TypeError):
-        raise BadInput("benchmark-invalid", str(path)) from None
+    found = load_definition(path)
     if found.name != name:
         raise BadInput("benchmark-unknown", f"{path} defines {found.name}")
     return found
+
+
+def _read_query(path: Path | None) -> "CohortQuery":
+    from silo_node.cohorts.query import CohortQuery
+    from silo_node.config import read_settings
+
+    if path is None:
+        return CohortQuery()
+    if not path.is_file():
+        raise BadInput("file-missing", str(path))
+    return read_settings(path, CohortQuery, BadInput, "query-invalid")
+
+
+def _tell_hub(session: Session, row: "CohortRow") -> bool | None:
+    """Tell the hub that a cohort it knows is gone: whether it knows now, None where it never knew the cohort."""
+    if row.hub_cohort_id is None or not session.home.enrolment_file.exists():
+        return None
+    try:
+        with session.hub() as hub:
+            hub.retire_cohort(row.hub_cohort_id)
+    except HubUnavailable:
+        return False
+    except MedSiloError as error:
+        # It was told before, or has retired the cohort itself.
+        if error.code not in ("state-conflict", "cohort-unknown", "not-found"):
+            raise
+    return True
 
 
 def _ask_hub(session: Session, name: str, version: int | None) -> "BenchmarkDefinition":

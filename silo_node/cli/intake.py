@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from silo_node.cli import intake_pacs
-from silo_node.cli.intake_report import Collection, take_in_cases, take_in_delivered
+from silo_node.cli.intake_report import Collection, intake_rules, take_in_cases, take_in_delivered
+from silo_node.cli.progress import progress_bar
 from silo_node.cli.session import Json, session_of, show, table
 from silo_node.wire.errors import PROBLEMS
 
@@ -86,15 +87,26 @@ def rows(
 
 
 @intake_app.command("quarantine")
-def quarantine(context: typer.Context, as_json: Json = False) -> None:
-    """List the files that were refused, and why. They are tried again whenever their folder is taken in.
+def quarantine(
+    context: typer.Context,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="First try again what is in the private store, in every collection.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """List what was refused, and why. Files of a folder are tried again whenever their folder is taken in.
 
-    Example: silo-node intake quarantine
+    Example: silo-node intake quarantine --retry
     """
     from silo_node.catalogue import Catalogue
     from silo_node.intake.places import Places
+    from silo_node.intake.run import retry as try_again
 
-    home = session_of(context).home.create()
+    session = session_of(context)
+    if retry:
+        with progress_bar("Trying again", quiet=as_json) as progress:
+            try_again(session.home, intake_rules(session, "default"), progress=progress)
+    home = session.home.create()
     with Catalogue(home.catalogue) as catalogue:
         refused = catalogue.quarantine()
     places = Places(home)

@@ -54,11 +54,12 @@ def intake_rules(session: Session, collection: str) -> "IntakeRules":
     from silo_node.intake.run import IntakeRules
     from silo_node.policy import load_policy
 
-    quota_mb = session.config.intake.quota_mb
+    settings = session.config.intake
     return IntakeRules(
         collection,
         frozenset(load_policy(session.home).intake.allow_pixel_risks),
-        quota_bytes=quota_mb and quota_mb * 2**20,
+        quota_bytes=settings.quota_mb and settings.quota_mb * 2**20,
+        external_decoder=settings.external_decoder,
     )
 
 

@@ -15,18 +15,23 @@ from pathlib import Path
 
 from silo_node.benchmarks import keep_benchmark
 from silo_node.catalogue import CaseRow, Catalogue, CohortRow, stamp
+from silo_node.cohorts.drawn import drawn_before, keep_drawn
+from silo_node.cohorts.labels import label_candidates
+from silo_node.cohorts.leakage import check_leakage
 from silo_node.cohorts.lifecycle import cohort_state, next_state
 from silo_node.cohorts.manifest import MANIFEST_FILE, Manifest, ManifestCase, case_path
 from silo_node.cohorts.preparation import Prepare, Prepared, judge, stage
-from silo_node.cohorts.selection import Candidate, Chosen, Selection, select
+from silo_node.cohorts.query import CohortQuery
+from silo_node.cohorts.selection import Candidate, Chosen, Selection, Step, select, without_duplicates
 from silo_node.cohorts.split import SPLITS, Split, split_patients
-from silo_node.deidentify.output_check import LABEL_FILE, RECORD_FILE
+from silo_node.deidentify.output_check import IMAGE_FILE, LABEL_FILE, RECORD_FILE
 from silo_node.deidentify.pseudonyms import Pseudonyms, load_site_key
 from silo_node.deidentify.written import WrittenCheck
 from silo_node.intake.store import exclusive, flush_filesystem
 from silo_node.state import Home
 from silo_node.wire.benchmarks import BenchmarkDefinition, BenchmarkReference
 from silo_node.wire.canonical import canonical_bytes
+from silo_node.wire.digests import digest_file
 from silo_node.wire.errors import BadInput
 
 _BUILDING = ".building"
@@ -34,10 +39,15 @@ _BUILDING = ".building"
 
 @dataclass(frozen=True)
 class Built:
-    """A frozen cohort, and how many cases were left out for each reason."""
+    """A frozen cohort, and how its cases were chosen."""
 
     cohort: CohortRow
-    excluded: dict[str, int]
+    steps: tuple[Step, ...]
+
+    @property
+    def excluded(self) -> dict[str, int]:
+        """How many cases were left out for each reason."""
+        return {step.reason: step.left_out for step in self.steps if step.left_out}
 
 
 def build_cohort(
@@ -47,10 +57,13 @@ def build_cohort(
     *,
     minimum_cases: int,
     collection: str | None = None,
+    query: CohortQuery | None = None,
+    labels: Path | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Built:
     """Build and freeze a cohort for a benchmark from the raw cases of one collection, or of all.
 
+    ``query`` narrows the choice, ``labels`` is a table that gives cases their labels.
     Raises ``cohort-too-small`` under ``minimum_cases``, ``label-unknown``, ``patient-in-two-splits``,
     ``output-invalid``, ``identifier-leak``, ``state-locked``, or what ``prepare`` raises; then there is no cohort and
     nothing is left.
@@ -60,7 +73,11 @@ def build_cohort(
         build = _Build(home, catalogue, definition, now)
         build.clear_leftovers()
         rows = {row.case_id: row for row in catalogue.cases(collection)}
-        selection = select([_candidate(home, row) for row in rows.values()], definition)
+        candidates = [_candidate(home, row) for row in rows.values()]
+        if labels is not None:
+            pseudonyms = Pseudonyms(load_site_key(home.site_key_file))
+            candidates = label_candidates(candidates, labels, home, pseudonyms)
+        selection = select(candidates, definition, query)
         _require_enough(len(selection.chosen), minimum_cases)
         return build.run(rows, selection, prepare, minimum_cases)
 
@@ -88,21 +105,38 @@ class _Build:
 
     def run(self, rows: Mapping[str, CaseRow], selection: Selection, prepare: Prepare, minimum_cases: int) -> Built:
         pseudonyms = Pseudonyms(load_site_key(self._home.site_key_file))
-        splits = _splits(selection.chosen, self._definition, pseudonyms)
+        splits = self._splits(selection.chosen, pseudonyms)
+        selection = without_duplicates(selection, splits.__getitem__)
+        _require_enough(len(selection.chosen), minimum_cases)
         cohort_id, existing = self._identify(rows, selection.chosen, splits, pseudonyms)
         if existing is not None:
-            return Built(existing, selection.excluded)
+            return Built(existing, selection.steps)
         draft = self._draft(cohort_id)
         building = self._home.cohorts / (cohort_id + _BUILDING)
         try:
             prepared = self._prepare(prepare, selection.chosen, splits, building)
             _require_enough(len(prepared.digests), minimum_cases)
             manifest = _manifest(cohort_id, self._reference, selection.chosen, splits, prepared)
+            check_leakage(manifest, {case.candidate.case_id: case.candidate.pixels for case in selection.chosen})
             row = self._freeze(draft, manifest, building, pseudonyms)
         except BaseException:
             self.clear_leftovers()
             raise
-        return Built(row, selection.excluded | Counter(prepared.refused.values()))
+        keep_drawn(self._home, self._reference.name, {case.patient: case.split for case in manifest.cases})
+        return Built(row, (*selection.steps, *_refused_steps(manifest, prepared)))
+
+    def _splits(self, chosen: tuple[Chosen, ...], pseudonyms: Pseudonyms) -> dict[str, Split]:
+        """Divide the patients; a patient's stratum is the highest of the labels their cases have."""
+        strata: dict[str, int] = {}
+        for case in chosen:
+            strata[case.candidate.patient] = max(strata.get(case.candidate.patient, 0), case.label or 0)
+        return split_patients(
+            ((case.candidate.patient, case.candidate.split) for case in chosen),
+            self._definition.split,
+            lambda patient: pseudonyms.draw(self._definition.name, patient),
+            strata={patient: str(label) for patient, label in strata.items()},
+            earlier=drawn_before(self._home, self._definition.name),
+        )
 
     def _identify(
         self,
@@ -112,8 +146,8 @@ class _Build:
         pseudonyms: Pseudonyms,
     ) -> tuple[str, CohortRow | None]:
         """Return the id of a cohort of these inputs, and that cohort if there is one that is not retired."""
-        taken = [(rows[case.candidate.case_id], splits[case.candidate.patient]) for case in chosen]
-        inputs = [[row.case_id, row.content, row.record, split] for row, split in taken]
+        taken = [(rows[case.candidate.case_id], splits[case.candidate.patient], case.label) for case in chosen]
+        inputs = [[row.case_id, row.content, row.record, split, label] for row, split, label in taken]
         generation = 0
         while True:
             described = {"benchmark": self._reference.digest, "cases": inputs, "generation": generation}
@@ -188,17 +222,31 @@ def _candidate(home: Home, row: CaseRow) -> Candidate:
         has_label_map=(folder / LABEL_FILE).exists(),
         split=record["split"],
         attributes=record["attributes"],
+        collection=row.collection,
+        spacing_mm=tuple(record["spacing_mm"]),
+        shape=_spatial_shape(folder / IMAGE_FILE, len(record["spacing_mm"])),
+        pixels=digest_file(folder / IMAGE_FILE),
     )
+
+
+def _spatial_shape(path: Path, dimensions: int) -> tuple[int, ...]:
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    return tuple(header["image"]["shape"][-dimensions:])
+
+
+def _refused_steps(manifest: Manifest, prepared: Prepared) -> list[Step]:
+    """Return what the preparation refused, the largest number first, as further steps."""
+    steps, left = [], len(manifest.cases) + len(prepared.refused)
+    for code, count in Counter(prepared.refused.values()).most_common():
+        left -= count
+        steps.append(Step(code, count, left, len(manifest.patients())))
+    return steps
 
 
 def _require_enough(cases: int, minimum: int) -> None:
     if cases < max(minimum, 1):
         raise BadInput("cohort-too-small", f"{cases} cases fit the benchmark; the site's minimum is {minimum}")
-
-
-def _splits(chosen: tuple[Chosen, ...], definition: BenchmarkDefinition, pseudonyms: Pseudonyms) -> dict[str, Split]:
-    declared = ((case.candidate.patient, case.candidate.split) for case in chosen)
-    return split_patients(declared, definition.split, lambda patient: pseudonyms.draw(definition.name, patient))
 
 
 def _manifest(
@@ -229,7 +277,7 @@ def _manifest(
 
 def _check_written(home: Home, building: Path, manifest: Manifest, definition: BenchmarkDefinition) -> None:
     """Search a cohort for the identifiers of every case of the site before it is kept; nothing is kept with one."""
-    check = WrittenCheck(home, allowed=(definition.name, *definition.labels))
+    check = WrittenCheck(home, allowed=(definition.name, *definition.labels, *SPLITS))
     check.document(manifest.model_dump(mode="json"))
     for case in manifest.cases:
         check.array((building / case.path).read_bytes())

@@ -12,6 +12,7 @@ from silo_node.cohorts.lifecycle import CohortEvent, cohort_state, next_state
 from silo_node.cohorts.manifest import Manifest, verify_folder
 from silo_node.deidentify.pseudonyms import Pseudonyms, load_site_key
 from silo_node.policy import load_policy
+from silo_node.reports.files import drop_report
 from silo_node.state import Home
 from silo_node.wire.benchmarks import Provenance
 from silo_node.wire.cohorts import CohortRegistration
@@ -82,9 +83,10 @@ def mark_registered(home: Home, name: str, hub_cohort_id: str, *, now: Clock = _
 
 
 def retire_cohort(home: Home, name: str, *, now: Clock = _utc_now) -> CohortRow:
-    """Retire a cohort and delete its prepared images. Its line in the catalogue stays."""
+    """Retire a cohort and delete its prepared images and its report. Its line in the catalogue stays."""
     row = _move(home, name, "retire", now)
     shutil.rmtree(home.cohort(row.cohort_id), ignore_errors=True)
+    drop_report(home, row.cohort_id)
     return row
 
 

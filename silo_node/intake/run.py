@@ -8,13 +8,15 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from silo_node.catalogue import CaseRow, Catalogue, ItemRow, QuarantineRow
 from silo_node.deidentify.known import KnownCase, KnownIdentifiers
 from silo_node.deidentify.pseudonyms import Pseudonyms, load_or_create_site_key
 from silo_node.intake.objects.inbox import Inbox, Progress, Received
+from silo_node.intake.objects.index import ObjectIndex
 from silo_node.intake.objects.source import ObjectSource
 from silo_node.intake.objects.stored import StoredObjects
 from silo_node.intake.places import Places
@@ -43,6 +45,9 @@ class IntakeRules:
 
     quota_bytes: int | None = None
     """The most that all DICOM objects in the private store may have together; None is no bound."""
+
+    external_decoder: Path | None = None
+    """A program for what no decoder here reads; see :mod:`silo_node.intake.external_decoder`."""
 
 
 @dataclass
@@ -122,10 +127,21 @@ def deliver(
 
 def take_in_settled(home: Home, rules: IntakeRules, *, progress: Progress = lambda done, total: None) -> IntakeReport:
     """Take in the cases of the settled studies in which something is new, whatever way they came."""
-    with contextlib.closing(StoredObjects(home.create(), rules.collection)) as stored:
+    with contextlib.closing(StoredObjects(home.create(), rules.collection, rules.external_decoder)) as stored:
         report = take_in(home, stored, rules, progress=progress)
         stored.mark_taken()
         return report
+
+
+def retry(home: Home, rules: IntakeRules, *, progress: Progress = lambda done, total: None) -> IntakeReport:
+    """Try everything in the private store again that was refused, in every collection: a decoder or a rule is new."""
+    with ObjectIndex(home.create()) as index:
+        index.reconsider()
+        collections = index.collections()
+    whole = IntakeReport()
+    for collection in collections:
+        whole.add(take_in_settled(home, replace(rules, collection=collection), progress=progress))
+    return whole
 
 
 def inbox_of(

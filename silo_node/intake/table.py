@@ -13,15 +13,22 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from silo_node.deidentify.identifiers import Identifiers, dates, numbers, texts
 from silo_node.intake.source import Annotation
 from silo_node.wire.errors import BadInput
 
 COLUMNS = ("path", "label", "label_path", "patient", "split", "sex", "age", "maker", "modality")
-SPLITS = {"": None, "train": "train", "validation": "validation", "val": "validation", "test": "test"}
+SPLITS: dict[str, Literal["train", "validation", "test"] | None] = {
+    "": None,
+    "train": "train",
+    "validation": "validation",
+    "val": "validation",
+    "test": "test",
+}
 LARGEST_TABLE = 256 * 2**20
-_LABEL = re.compile(r"^(\d{1,2}|[a-z][a-z0-9_ -]{0,39})$")
+LABEL = re.compile(r"^(\d{1,2}|[a-z][a-z0-9_ -]{0,39})$")
 
 
 def read_table(path: Path, required: Iterable[str] = ("path",)) -> dict[str, Annotation]:
@@ -95,7 +102,7 @@ def _annotation(row: Mapping[str, str], number: int, required: tuple[str, ...]) 
     if row.get("split", "").lower() not in SPLITS:
         raise BadInput("split-unknown", f"row {number}")
     label = row.get("label", "").lower()
-    if label and not _LABEL.match(label):
+    if label and not LABEL.match(label):
         raise BadInput("label-unknown", f"row {number}")
     label_path = row.get("label_path") or None
     return Annotation(

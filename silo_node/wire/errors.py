@@ -173,6 +173,14 @@ PROBLEMS: dict[str, Problem] = {
         422, "The cohort is smaller than the limit", "Collect more cases, or choose another benchmark."
     ),
     "cohort-not-frozen": Problem(409, "The cohort is not frozen", "Build and freeze the cohort first."),
+    "cohort-leaks": Problem(
+        500,
+        "A patient or a picture is in two splits",
+        "Report this; it is a fault of the software, and nothing was kept.",
+    ),
+    "query-invalid": Problem(
+        422, "The cohort's query does not hold", "Use the attributes and values that silo-node privacy report lists."
+    ),
     # intake
     "file-undecodable": Problem(
         422,
@@ -276,7 +284,7 @@ PROBLEMS: dict[str, Problem] = {
     "pacs-failed": Problem(
         502, "The PACS did not deliver", "Run the command again; what is here already is not fetched twice."
     ),
-    "query-invalid": Problem(422, "The search is not one a PACS understands", "See silo-node intake pacs --help."),
+    "search-invalid": Problem(422, "The search is not one a PACS understands", "See silo-node intake pacs --help."),
     "listener-unavailable": Problem(
         409, "The node cannot listen there", "Check intake.listener in silo.toml: address, port, certificate."
     ),

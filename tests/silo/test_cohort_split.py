@@ -44,15 +44,26 @@ def test_a_split_is_one_a_patient_the_tables_where_it_says_and_the_same_in_any_o
 @given(st.sets(PATIENTS, min_size=1), st.sets(PATIENTS), SPECS)
 def test_a_patient_stays_in_place_whoever_else_comes(patients: set[str], more: set[str], spec: SplitSpec) -> None:
     before = split_patients([(patient, None) for patient in patients], spec, draw)
-    after = split_patients([(patient, None) for patient in patients | more], spec, draw)
+    after = split_patients([(patient, None) for patient in patients | more], spec, draw, earlier=before)
     assert before == {patient: after[patient] for patient in patients}
 
 
-def test_the_shares_are_met_over_many_patients() -> None:
-    cases = [(f"{number:08x}", None) for number in range(20_000)]
-    splits = list(split_patients(cases, SplitSpec(validation=0.1, test=0.3), draw).values())
-    assert splits.count("test") / 20_000 == pytest.approx(0.3, abs=0.015)
-    assert splits.count("validation") / 20_000 == pytest.approx(0.1, abs=0.01)
+@given(st.lists(PATIENTS, min_size=1, max_size=80, unique=True), SPECS, st.data())
+def test_each_class_has_its_share_of_every_split(patients: list[str], spec: SplitSpec, data: st.DataObject) -> None:
+    strata = {patient: data.draw(st.sampled_from("ab")) for patient in patients}
+    splits = split_patients([(patient, None) for patient in patients], spec, draw, strata=strata)
+    for stratum in "ab":
+        mine = [splits[patient] for patient in patients if strata[patient] == stratum]
+        assert abs(mine.count("test") - len(mine) * spec.test) <= 0.5
+        assert abs(mine.count("validation") - len(mine) * spec.validation) <= 1
+
+
+def test_new_patients_bring_the_shares_back_to_what_was_declared() -> None:
+    spec = SplitSpec(validation=0.0, test=0.5)
+    before = {f"{number:04x}": "train" for number in range(10)}
+    cases = [(patient, None) for patient in (*before, *(f"{number:04x}" for number in range(100, 110)))]
+    splits = split_patients(cases, spec, draw, earlier=before)
+    assert list(splits.values()).count("test") == 10
 
 
 def test_another_site_or_benchmark_draws_otherwise() -> None:

@@ -171,6 +171,12 @@ class ObjectIndex:
         text = "SELECT * FROM objects WHERE series = ? AND collection = ? ORDER BY instance"
         return self._objects(text, series, collection)
 
+    def accessions(self) -> Iterator[tuple[str, str, str]]:
+        """Yield accession number, SOP and Series Instance UID of every object whose study has a number."""
+        text = "SELECT accession, instance, series FROM objects JOIN studies USING (study, collection)"
+        for accession, instance, series in self._all(f"{text} WHERE accession <> '' ORDER BY instance"):
+            yield str(accession), str(instance), str(series)
+
     def known_instances(self, study: str) -> frozenset[str]:
         """Return the SOP Instance UIDs that are here of a study, whatever their collection."""
         rows = self._all("SELECT instance FROM objects WHERE study = ?", study)

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from silo_node.deidentify.identifiers import Identifiers
 from silo_node.deidentify.pixel_risk import TOMOGRAPHIC
 from silo_node.intake.dicom_image import read_dicom
-from silo_node.intake.objects.files import ObjectFiles
+from silo_node.intake.external_decoder import DecodableFiles
 from silo_node.intake.objects.grouping import CaseObjects, cases_of_study
 from silo_node.intake.objects.index import ObjectIndex, ObjectRow, StudyRow
 from silo_node.intake.paths import path_identifiers
@@ -25,8 +25,9 @@ class StoredObjects:
     kind = "dicom"
     root = "objects"
 
-    def __init__(self, home: Home, collection: str) -> None:
-        self._index, self._files = ObjectIndex(home), ObjectFiles(home)
+    def __init__(self, home: Home, collection: str, external_decoder: Path | None = None) -> None:
+        """Find what is pending. ``external_decoder`` is tried on what no decoder here reads."""
+        self._index, self._files = ObjectIndex(home), DecodableFiles(home, external_decoder)
         self._collection = collection
         self._studies = self._index.pending(collection)
         self._at_hand: dict[str, CaseObjects] = {}

@@ -29,11 +29,11 @@ class StudyQuery:
     """Last study date, YYYYMMDD."""
 
     def __post_init__(self) -> None:
-        """Raise ``query-invalid`` for what no PACS understands, and for a search without any filter."""
+        """Raise ``search-invalid`` for what no PACS understands, and for a search without any filter."""
         if not all(_DATE.match(date) for date in (self.since, self.until) if date):
-            raise BadInput("query-invalid", "a date is written YYYYMMDD")
+            raise BadInput("search-invalid", "a date is written YYYYMMDD")
         if not self.keys():
-            raise BadInput("query-invalid", "give at least one filter; a whole PACS is not taken in at once")
+            raise BadInput("search-invalid", "give at least one filter; a whole PACS is not taken in at once")
 
     def keys(self) -> dict[str, str]:
         """Return the filters by DICOM keyword."""
