@@ -53,6 +53,9 @@ class HubConfig(BaseModel):
     chunk_bytes: Annotated[int, Field(ge=64 * 1024, le=64 * _MIB)] = 8 * _MIB
     """How much of an upload the hub asks for in one request."""
 
+    submissions_per_month: Annotated[int, Field(ge=1, le=100_000)] = 100
+    """Different models one organisation may submit in a calendar month; each site has a budget of its own."""
+
     development: bool = False
     """Shown to every silo and reader: this hub is not for real use."""
 

@@ -31,7 +31,9 @@ def submit_model(body: ModelSubmission) -> ModelRecord:
         raise MedSiloError("not-found")
     with hub.database.session() as session:
         definition = benchmarks.find(session, body.benchmark, body.benchmark_version).definition
-        accepted = service.receive(session, bundle=body.bundle, card=body.card, actor=actor).state == "accepted"
+        monthly = hub.config.submissions_per_month
+        received = service.receive(session, bundle=body.bundle, card=body.card, actor=actor, monthly=monthly)
+        accepted = received.state == "accepted"
     # Reading a large bundle takes seconds; no transaction is open meanwhile.
     try:
         summary = judge_bundle(hub.blobs.path(body.bundle.digest), definition)

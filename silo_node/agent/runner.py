@@ -15,7 +15,6 @@ from silo_node.hub import Hub
 from silo_node.journal import Journal
 from silo_node.outbox.box import ItemKind, Outbox
 from silo_node.policy import decide_release, load_policy
-from silo_node.policy.budget import Ledger
 from silo_node.policy.decisions import Released
 from silo_node.wire.base import Message
 from silo_node.wire.envelope import seal
@@ -89,7 +88,7 @@ class Runner:
         if isinstance(claim.task.body, EvaluationTask):
             from silo_node.agent.evaluation import evaluate
 
-            return evaluate(self._node, hub, claim, claim.task.body, Ledger(self._journal)), None
+            return evaluate(self._node, hub, claim, claim.task.body, self._journal), None
         return self._round(hub, claim, claim.task.body)
 
     def _round(self, hub: Hub, claim: Claim, body: RoundTask) -> tuple[Message, Path | None]:

@@ -353,6 +353,11 @@ PROBLEMS: dict[str, Problem] = {
     "policy-budget": Problem(
         403, "The month's budget at the site is spent", "Wait for the next month; send fewer models."
     ),
+    "policy-differencing": Problem(
+        403,
+        "The cohort differs from an earlier one by too few patients",
+        "Two reports would tell of just those; the site may add or drop more patients.",
+    ),
     "budget-exceeded": Problem(
         429, "The organisation's submissions of this month are used up", "Wait for the next month."
     ),
