@@ -36,7 +36,7 @@ def submit_model(body: ModelSubmission) -> ModelRecord:
         accepted = received.state == "accepted"
     # Reading a large bundle takes seconds; no transaction is open meanwhile.
     try:
-        summary = judge_bundle(hub.blobs.path(body.bundle.digest), definition)
+        summary = judge_bundle(hub.blobs.path(body.bundle.digest), definition, hub.config.model_tiers)
     except MedSiloError as error:
         if not accepted:
             with hub.database.session() as session:

@@ -343,7 +343,7 @@ PROBLEMS: dict[str, Problem] = {
         403, "The site does not take part in that benchmark", "The site's data steward decides."
     ),
     "policy-study": Problem(403, "The site does not take part in that study", "The site's data steward decides."),
-    "policy-model-tier": Problem(403, "The site does not run this kind of model", "Send a code-free bundle."),
+    "policy-model-tier": Problem(403, "This kind of model is not run here", "Send a code-free bundle."),
     "policy-requester": Problem(
         403, "The site does not work for that organisation or person", "The site's data steward decides."
     ),
