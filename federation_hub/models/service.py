@@ -62,9 +62,14 @@ def receive(
     return model
 
 
+def note_summary(model: Model, summary: Summary) -> None:
+    """Keep what a static look at a bundle has found."""
+    model.summary = summary.as_json()
+
+
 def accept(session: Session, model: Model, summary: Summary) -> None:
     """Accept a model whose bundle was judged sound."""
-    model.summary = summary.as_json()
+    note_summary(model, summary)
     move(session, model, "accept", SYSTEM)
 
 

@@ -156,7 +156,7 @@ def inspect_onnx(path: Path, offset: int, size: int) -> Graph:
     """Judge the model that lies at ``offset`` in a file; raises the codes of a static check."""
     if size > MAX_BYTES:
         raise PipelineError("bundle-too-large", "models/model.onnx is larger than two gigabytes")
-    data = memoryview(np.memmap(path, np.uint8, mode="r", offset=offset, shape=(size,))) if size else memoryview(b"")
+    data = np.memmap(path, np.uint8, mode="r", offset=offset, shape=(size,)).data if size else memoryview(b"")
     graph = Graph()
     for key, value in only(data, frozenset({1, 2, 3, 4, 5, 6, 7, 8, 14, 20, 25})):
         if key == 7:
@@ -284,7 +284,8 @@ def _refuse_not_finite(values: np.ndarray[Any, np.dtype[Any]]) -> None:
 
 
 def _value_info(data: memoryview) -> tuple[str, tuple[int, tuple[int | None, ...]]]:
-    name, kind, shape = "", 0, ()
+    name, kind = "", 0
+    shape: tuple[int | None, ...] = ()
     for key, value in only(data, frozenset({1, 2, 3, 4})):
         if key == 1:
             name = text(value)
@@ -294,7 +295,8 @@ def _value_info(data: memoryview) -> tuple[str, tuple[int, tuple[int | None, ...
 
 
 def _type(data: memoryview) -> tuple[int, tuple[int | None, ...]]:
-    kind, shape = 0, ()
+    kind = 0
+    shape: tuple[int | None, ...] = ()
     for key, value in only(data, frozenset({1, 6})):
         if key != 1:
             continue

@@ -17,6 +17,7 @@ from silo_node.outbox.box import ItemKind, Outbox
 from silo_node.policy import decide_release, load_policy
 from silo_node.policy.decisions import Released
 from silo_node.wire.base import Message
+from silo_node.wire.checks import CheckTask
 from silo_node.wire.envelope import seal
 from silo_node.wire.errors import MedSiloError, WorkFailed
 from silo_node.wire.studies import RoundTask
@@ -31,6 +32,7 @@ PASSING = frozenset({"disk-full", "state-locked", "sandbox-unavailable"})
 KINDS: dict[str, tuple[ItemKind, Released]] = {
     "evaluation": ("estimate-block", "results"),
     "round": ("round-report", "updates"),
+    "check": ("check-report", "results"),
 }
 """For each kind of task, the statement that answers it and the policy rule that releases it."""
 
@@ -89,6 +91,10 @@ class Runner:
             from silo_node.agent.evaluation import evaluate
 
             return evaluate(self._node, hub, claim, claim.task.body, self._journal), None
+        if isinstance(claim.task.body, CheckTask):
+            from silo_node.agent.checking import check
+
+            return check(self._node, hub, claim, claim.task.body), None
         return self._round(hub, claim, claim.task.body)
 
     def _round(self, hub: Hub, claim: Claim, body: RoundTask) -> tuple[Message, Path | None]:

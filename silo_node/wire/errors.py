@@ -310,6 +310,9 @@ PROBLEMS: dict[str, Problem] = {
     "weights-mismatch": Problem(
         422, "The weights do not fit the architecture", "Names, shapes and dtypes must be exactly the architecture's."
     ),
+    "model-not-deterministic": Problem(
+        422, "The model answers the same case in two ways", "Leave out whatever is random when it predicts."
+    ),
     "model-unknown": Problem(404, "There is no such model", "List the models."),
     "model-incompatible": Problem(
         422, "The model does not fit the benchmark", "Its input and output must be the benchmark's."
