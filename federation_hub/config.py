@@ -4,7 +4,7 @@ import difflib
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from platformdirs import user_data_path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -52,6 +52,13 @@ class HubConfig(BaseModel):
 
     chunk_bytes: Annotated[int, Field(ge=64 * 1024, le=64 * _MIB)] = 8 * _MIB
     """How much of an upload the hub asks for in one request."""
+
+    model_tiers: tuple[Literal[1, 2], ...] = (1,)
+    """Models that may be submitted: 1, code-free bundles; 2, ONNX. A site that does not run tier 2 answers no
+    evaluation with such a model in it, so agree with the sites first."""
+
+    submissions_per_month: Annotated[int, Field(ge=1, le=100_000)] = 100
+    """Different models one organisation may submit in a calendar month; each site has a budget of its own."""
 
     development: bool = False
     """Shown to every silo and reader: this hub is not for real use."""

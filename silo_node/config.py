@@ -227,6 +227,9 @@ class NodeConfig(Settings):
     session_idle_minutes: Annotated[float, Field(gt=0, le=100_000)] = 30
     """A study's process is ended after this long without a round; the next round starts it again."""
 
+    check_node: bool = False
+    """This node belongs to the hub's operator and checks submitted models on a public demo cohort."""
+
     development_no_sandbox: bool = False
     """Run tasks without a sandbox. For development only: a model can then read and send anything."""
 

@@ -32,6 +32,7 @@ _WIRE_MODULES = (
     "benchmarks",
     "cohorts",
     "models",
+    "checks",
     "transfers",
     "tasks",
     "estimates",

@@ -122,6 +122,14 @@ def change(session: Session, silo_id: str, event: str, actor: Actor) -> Silo:
     return silo
 
 
+def set_checks(session: Session, silo_id: str, checks: bool, *, actor: Actor) -> Silo:
+    """Say whether a silo checks submitted models; its cohorts then count on no leaderboard."""
+    silo = silo_of_id(session, silo_id)
+    before, silo.checks = silo.checks, checks
+    record(session, actor, "silo.checks", silo.id, str(before).lower(), str(checks).lower())
+    return silo
+
+
 def silo_of_id(session: Session, silo_id: str) -> Silo:
     """Return a silo; raises ``not-found``."""
     silo = session.get(Silo, silo_id)

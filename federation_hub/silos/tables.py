@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, String, UniqueConstraint
+from sqlalchemy import ForeignKey, String, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from federation_hub.db import Base, new_id, now
@@ -23,6 +23,9 @@ class Silo(Base):
     wire_version: Mapped[int | None]
     publication: Mapped[str] = mapped_column(String(16), default="withheld")
     """How results of this site are published: pseudonym (the default), named (its own wish) or withheld."""
+
+    checks: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """The operator's own node: submitted models run on its demo cohort first, and no leaderboard counts it."""
 
     created: Mapped[datetime] = mapped_column(default=now)
     enrolled: Mapped[datetime | None]

@@ -27,6 +27,9 @@ from silo_node.wire.envelope import PublicKey
 from silo_node.wire.errors import BadInput, MedSiloError
 from silo_node.wire.studies import StudyConsentRequest, StudyPlan
 
+ONNX = "ONNX"
+"""What the summary of a model of tier 2 names as its network."""
+
 __all__ = [
     "change",
     "consent_decided",
@@ -208,6 +211,8 @@ def _require_model(session: Session, plan: StudyPlan, benchmark: Benchmark, acto
         raise BadInput("model-not-accepted")
     if model.size != plan.model.size:
         raise BadInput("plan-invalid", "the model has another size")
+    if (model.summary or {}).get("network") == ONNX:
+        raise BadInput("model-incompatible", "an ONNX model cannot be trained")
     on_benchmark = select(Association.id).where(
         Association.model_digest == model.digest, Association.benchmark_id == benchmark.id
     )

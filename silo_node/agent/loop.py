@@ -66,7 +66,9 @@ class Agent:
             lambda: connection(node), self._note_progress, lambda claim: self._admission.withdraw(claim)
         )
         self._courier = Courier(node.home, self._outbox, self._book, self._keeper)
-        self._runners = {kind: self._runner() for kind in KINDS}
+        # Only a check node of the hub's operator asks for checks.
+        kinds = [kind for kind in KINDS if kind != "check" or node.config.check_node]
+        self._runners = {kind: self._runner() for kind in kinds}
         self._lanes = {
             kind: Lane(kind, runner.run, self._wake.set, runner.idle) for kind, runner in self._runners.items()
         }

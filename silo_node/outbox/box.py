@@ -16,7 +16,9 @@ from silo_node.wire.envelope import Envelope
 from silo_node.wire.errors import BadInput
 
 REPLACEABLE: frozenset[ItemState] = frozenset({"computed", "held", "withdrawn"})
-ItemKind = Literal["cohort-registration", "association-decision", "estimate-block", "round-report"]
+ItemKind = Literal["cohort-registration", "association-decision", "estimate-block", "round-report", "check-report"]
+TASK_ANSWERS: frozenset[ItemKind] = frozenset({"estimate-block", "round-report", "check-report"})
+"""Kinds that answer a task."""
 
 
 @dataclass(frozen=True)

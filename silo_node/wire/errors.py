@@ -318,6 +318,9 @@ PROBLEMS: dict[str, Problem] = {
     "weights-mismatch": Problem(
         422, "The weights do not fit the architecture", "Names, shapes and dtypes must be exactly the architecture's."
     ),
+    "model-not-deterministic": Problem(
+        422, "The model answers the same case in two ways", "Leave out whatever is random when it predicts."
+    ),
     "model-unknown": Problem(404, "There is no such model", "List the models."),
     "model-incompatible": Problem(
         422, "The model does not fit the benchmark", "Its input and output must be the benchmark's."
@@ -351,7 +354,7 @@ PROBLEMS: dict[str, Problem] = {
         403, "The site does not take part in that benchmark", "The site's data steward decides."
     ),
     "policy-study": Problem(403, "The site does not take part in that study", "The site's data steward decides."),
-    "policy-model-tier": Problem(403, "The site does not run this kind of model", "Send a code-free bundle."),
+    "policy-model-tier": Problem(403, "This kind of model is not run here", "Send a code-free bundle."),
     "policy-requester": Problem(
         403, "The site does not work for that organisation or person", "The site's data steward decides."
     ),
@@ -360,6 +363,11 @@ PROBLEMS: dict[str, Problem] = {
     ),
     "policy-budget": Problem(
         403, "The month's budget at the site is spent", "Wait for the next month; send fewer models."
+    ),
+    "policy-differencing": Problem(
+        403,
+        "The cohort differs from an earlier one by too few patients",
+        "Two reports would tell of just those; the site may add or drop more patients.",
     ),
     "budget-exceeded": Problem(
         429, "The organisation's submissions of this month are used up", "Wait for the next month."
