@@ -1,29 +1,16 @@
-"""Every request's id and every answer's headers, and the check that keeps other sites from using a cookie."""
+"""Every request's id, every answer's headers, and no write that a browser says another site makes."""
 
 import secrets
 import time
-from urllib.parse import urlsplit
 
 import structlog
 from flask import Flask, Response, g, request
 
 from federation_hub.web.headers import protect
+from silo_node.web.headers import is_cross_site
 from silo_node.wire.errors import MedSiloError
 
-_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _log = structlog.get_logger("federation_hub")
-
-
-def is_cross_site(method: str, host: str, fetch_site: str | None, origin: str | None) -> bool:
-    """Tell whether a browser says that another site makes this request; programs send neither header.
-
-    Source: the header check of Go 1.25's net/http CrossOriginProtection.
-    """
-    if method in _SAFE:
-        return False
-    if fetch_site is not None:
-        return fetch_site not in ("same-origin", "none")
-    return origin is not None and urlsplit(origin).netloc != host
 
 
 def secure(app: Flask) -> None:

@@ -14,9 +14,9 @@ from federation_hub.leaderboards.publication import sites_of_benchmark
 from federation_hub.models.tables import Model
 from federation_hub.services import services
 from federation_hub.stored import read_stored
-from federation_hub.web.formats import MISSING, minute, seconds
 from federation_hub.web.rendering import link, page
 from federation_hub.web.words import band, plural, reason
+from silo_node.web.formats import MISSING, minute, seconds
 from silo_node.wire.cohorts import count_band
 from silo_node.wire.errors import MedSiloError
 from silo_node.wire.estimates import EstimateBlock

@@ -17,9 +17,9 @@ from federation_hub.leaderboards.tables import Snapshot
 from federation_hub.leaderboards.view import board_view
 from federation_hub.services import services
 from federation_hub.stored import read_stored
-from federation_hub.web.formats import minute, score
 from federation_hub.web.rendering import link, page
 from federation_hub.web.words import arrow, metric_name, plural, state
+from silo_node.web.formats import minute, score
 from silo_node.wire.benchmarks import BenchmarkDefinition
 
 blueprint = Blueprint("leaderboard_pages", __name__)

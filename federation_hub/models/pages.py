@@ -20,10 +20,10 @@ from federation_hub.services import services
 from federation_hub.studies.tables import Study
 from federation_hub.web.axes import Axis
 from federation_hub.web.charts import axis_plot, interval_plot
-from federation_hub.web.formats import day, score, size
 from federation_hub.web.lineage import Step
 from federation_hub.web.rendering import link, page
 from federation_hub.web.words import metric_name, plural
+from silo_node.web.formats import day, score, size
 from silo_node.wire.errors import MedSiloError
 
 blueprint = Blueprint("model_pages", __name__)

@@ -28,10 +28,10 @@ from federation_hub.studies.progress import (
 )
 from federation_hub.studies.tables import Study, StudyRound, StudyUpdate
 from federation_hub.web.charts import round_curve
-from federation_hub.web.formats import day, score
 from federation_hub.web.lineage import Step
 from federation_hub.web.rendering import link, page
 from federation_hub.web.words import metric_name, plural, reason
+from silo_node.web.formats import day, score
 from silo_node.wire.benchmarks import BenchmarkDefinition
 from silo_node.wire.errors import MedSiloError
 from silo_node.wire.studies import StudyPlan

@@ -1,18 +1,10 @@
-"""Security headers. Pages need no script, no font, no frame and no other host, so the policy allows none."""
+"""Security headers. The hub's pages need no script, no font, no frame and no other host, so the policy allows none."""
 
 from flask import Response
 
-CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
-HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-    "X-Frame-Options": "DENY",
-}
+from silo_node.web.headers import HEADERS, content_security_policy
+
+CONTENT_SECURITY_POLICY = content_security_policy()
 
 
 def protect(response: Response) -> Response:

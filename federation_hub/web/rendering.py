@@ -10,8 +10,9 @@ from flask.blueprints import BlueprintSetupState
 from jinja2 import StrictUndefined
 
 from federation_hub.services import services
-from federation_hub.web import assets, formats, words
+from federation_hub.web import assets, words
 from silo_node import __version__
+from silo_node.web import formats
 
 FILTERS: dict[str, Callable[..., str]] = {
     "score": formats.score,

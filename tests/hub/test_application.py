@@ -8,7 +8,7 @@ from flask.testing import FlaskClient
 from structlog.testing import capture_logs
 
 from federation_hub.config import load_config
-from federation_hub.security import is_cross_site
+from silo_node.web.headers import is_cross_site
 from silo_node.wire.errors import ConfigError
 from tests.hub.federation import Federation
 
