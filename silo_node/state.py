@@ -10,6 +10,7 @@
     scores/  reports/                          per-case scores; pages for the site's own people; neither leaves
     quarantine/  outbox/  scratch/             files refused at intake; updates waiting to leave; work in progress
     logs/egress.jsonl                          every byte that left, as a hash chain
+    console/  health.json  doctor.json         who may sign in to the console; what node and doctor last said
 """
 
 import os
@@ -109,6 +110,30 @@ class Home:
     @property
     def egress_log(self) -> Path:
         return self.logs / "egress.jsonl"
+
+    @property
+    def console(self) -> Path:
+        """Passwords and one-time links of the console, as hashes."""
+        return self.path / "console"
+
+    @property
+    def console_people(self) -> Path:
+        return self.console / "people.json"
+
+    @property
+    def console_address(self) -> Path:
+        """Where the running console listens."""
+        return self.console / "address"
+
+    @property
+    def health_file(self) -> Path:
+        """What the running node last said about itself."""
+        return self.path / "health.json"
+
+    @property
+    def doctor_report(self) -> Path:
+        """What the doctor found when it looked last."""
+        return self.path / "doctor.json"
 
     @property
     def scratch(self) -> Path:

@@ -50,12 +50,12 @@ def consider(home: Home, identity: Identity, journal: Journal, request: StudyCon
     return outbox.add(KIND, request.association_id, envelope, release)
 
 
-def decline_held(journal: Journal, identity: Identity, item: Item) -> Item:
+def decline_held(journal: Journal, identity: Identity, item: Item, by: str | None = None) -> Item:
     """Turn a yes that waits for a person into a signed no, on its way out."""
     decision = AssociationDecision(
         association_id=item.subject, silo_id=identity.silo_id, approve=False, reason="policy-study"
     )
-    return Outbox(journal).release(item.item_id, instead=seal(decision, identity.key))
+    return Outbox(journal).release(item.item_id, by, instead=seal(decision, identity.key))
 
 
 def agreed_plan(journal: Journal, identity: Identity, study_id: str) -> str | None:
@@ -71,6 +71,12 @@ def agreed_plan(journal: Journal, identity: Identity, study_id: str) -> str | No
 def request_of(journal: Journal, association_id: str) -> StudyConsentRequest | None:
     """Return what a study asked, whole, for a person to read."""
     rows = journal.rows("SELECT request FROM consent WHERE association_id = ?", (association_id,))
+    return StudyConsentRequest.model_validate_json(rows[0]["request"]) if rows else None
+
+
+def request_of_study(journal: Journal, study_id: str) -> StudyConsentRequest | None:
+    """Return what a study asked, by the study's id."""
+    rows = journal.rows("SELECT request FROM consent WHERE study_id = ?", (study_id,))
     return StudyConsentRequest.model_validate_json(rows[0]["request"]) if rows else None
 
 

@@ -22,6 +22,7 @@ from silo_node.agent.admission import Admission, sweep
 from silo_node.agent.claims import Claim, LeaseKeeper
 from silo_node.agent.consents import consider
 from silo_node.agent.courier import Courier
+from silo_node.agent.health import Pulse
 from silo_node.agent.lanes import Lane
 from silo_node.agent.node import Node, connection, pauses
 from silo_node.agent.runner import KINDS, Runner
@@ -75,6 +76,7 @@ class Agent:
         self._pauses = self._fresh_pauses()
         self._greeted = False
         self._counted, self._count_again = 0, 0.0
+        self._pulse = Pulse(node.home)
 
     def stop(self, *_: object) -> None:
         """Ask the node to end: running work is stopped where it can go on later."""
@@ -87,6 +89,8 @@ class Agent:
         for lane in self._lanes.values():
             lane.start()
         ready()
+        self._pulse.beat(())
+        self._pulse.started()
         try:
             sweep(self._node.home, self._outbox)
             self._admission.resume(self._hub)
@@ -101,9 +105,11 @@ class Agent:
             pause = self._ask()
         except HubUnavailable as error:
             pause = next(self._pauses)
+            self._pulse.trouble("hub-gone", error.code)
             _LOG.warning("the hub is not there", extra={"code": error.code, "retry_seconds": round(pause, 1)})
             return pause
         except MedSiloError as error:
+            self._pulse.trouble("refused", error.code)
             _LOG.warning("the hub says no", extra={"code": error.code})
             pause = REFUSED_SECONDS
         except Exception:
@@ -122,9 +128,11 @@ class Agent:
         closed = self._closed()
         if closed is not None:
             _LOG.log(*closed)
+            self._pulse.trouble("closed", closed[1])
             return REFUSED_SECONDS
         self._greet()
         answer = self._hub.claim(ClaimRequest.model_validate({"kinds": free}))
+        self._pulse.reached()
         for request in answer.consents:
             if consider(self._node.home, self._node.identity, self._journal, request) is not None:
                 self._wake.set()
@@ -149,12 +157,14 @@ class Agent:
         """Wait, but not past a finished task, a stop, or a change another process made to the journal."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
+            self._pulse.beat(tuple(sorted(claim.task.task_id for claim in self._keeper.kept())))
             if self._wake.wait(min(left, LOOK_SECONDS)) or self._journal.version() != self._seen:
                 break
         self._wake.clear()
 
     def _end(self) -> None:
         self._stopping.set()
+        self._pulse.end("stopping")
         for lane in self._lanes.values():
             lane.close(ENDING_SECONDS)
         for runner in self._runners.values():
@@ -162,6 +172,7 @@ class Agent:
         self._keeper.close()
         self._hub.close()
         self._journal.close()
+        self._pulse.end("stopped")
 
     def _runner(self) -> Runner:
         return Runner(self._node, self._journal, self._keeper, self._courier, self._book, self._outbox)

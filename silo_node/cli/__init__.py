@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from silo_node import __version__
-from silo_node.cli import benchmark, log, node, outbox, policy, privacy
+from silo_node.cli import benchmark, console, log, node, outbox, policy, privacy
 from silo_node.cli.cohort import cohort_app
 from silo_node.cli.intake import intake_app
 from silo_node.cli.session import Session, warn
@@ -26,6 +26,7 @@ app.command(name="unenrol")(node.unenrol)
 app.command(name="start")(node.start)
 app.command(name="status")(node.status)
 app.command(name="doctor")(node.doctor)
+app.command(name="console")(console.console)
 app.add_typer(intake_app, name="intake")
 app.add_typer(cohort_app, name="cohort")
 app.add_typer(benchmark.app, name="benchmark")

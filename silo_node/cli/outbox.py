@@ -68,25 +68,19 @@ def reject_item(context: typer.Context, item_id: ItemId, as_json: Json = False) 
 
     Example: silo-node outbox reject out-3f9a1c20b7
     """
-    from silo_node.agent.consents import KIND, decline_held
+    from silo_node.agent.releases import reject
     from silo_node.outbox.box import Outbox
     from silo_node.outbox.words import document, summary
 
     session = session_of(context)
     with session.journal() as journal:
-        outbox = Outbox(journal)
-        item = outbox.item(item_id)
-        # Keeping a yes to a study here would leave the question open, so what goes out is a signed no.
-        decided = decline_held(journal, session.identity, item) if item.kind == KIND else outbox.reject(item_id)
+        decided = reject(journal, lambda: session.identity, item_id)
         _send_if_nobody_else_will(session)
-        item = outbox.item(decided.item_id)
+        item = Outbox(journal).item(decided.item_id)
     show(document(item), as_json=as_json, text=summary(item))
 
 
 def _send_if_nobody_else_will(session: Session) -> None:
-    """Deliver at once where no node runs; a running one sees the change by itself."""
-    from silo_node.agent.courier import deliver_now
-    from silo_node.status import node_runs
+    from silo_node.agent.releases import deliver_unless_a_node_runs
 
-    if not node_runs(session.home):
-        deliver_now(session.home, session.config, session.identity)
+    deliver_unless_a_node_runs(session.home, session.config, session.identity)

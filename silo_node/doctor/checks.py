@@ -7,13 +7,12 @@ import os
 import shutil
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 from urllib.parse import urlsplit
 
 from silo_node.config import NodeConfig, load_config
+from silo_node.doctor.findings import Finding
 from silo_node.hub import Hub
 from silo_node.identity import Enrolment, gate, load_enrolment
 from silo_node.outbox.egress_log import EgressLog
@@ -22,19 +21,8 @@ from silo_node.sandbox import choose
 from silo_node.state import Home
 from silo_node.wire.errors import MedSiloError
 
-Verdict = Literal["well", "warning", "failed", "skipped"]
 SKEW_SECONDS = 60.0
 PRIVATE = ("identity", "private", "identity/key.pem", "identity/token", "private/site.key", "journal.sqlite")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What one check found; ``remedy`` says what to do where it is not well."""
-
-    code: str
-    verdict: Verdict
-    text: str
-    remedy: str | None = None
 
 
 def examine(home: Home) -> list[Finding]:

@@ -410,5 +410,16 @@ PROBLEMS: dict[str, Problem] = {
     ),
     "log-broken": Problem(500, "The egress log's chain is broken", "Stop the node and find out who changed the file."),
     "data-missing": Problem(400, "The data set is not there", "Give the folder with --data, see its README."),
+    "console-password-weak": Problem(400, "The password is too easy to guess", "Take four or more random words."),
+    "console-name-invalid": Problem(400, "That is no name for a person of this site", "Use your user name."),
+    "console-login-failed": Problem(403, "That name and password do not fit", "Try again, or ask for a one-time link."),
+    "console-login-paused": Problem(
+        429, "Too many wrong passwords", "Wait five minutes, or make a link with silo-node console --link."
+    ),
+    "console-link-spent": Problem(
+        403, "This link was used before, or is too old", "Make a new one with silo-node console --link."
+    ),
+    "console-port-in-use": Problem(409, "Something listens on the console's port", "Choose another one with --port."),
+    "console-form-stale": Problem(403, "The form is not from this session", "Open the page again and repeat it."),
     "state-locked": Problem(409, "Another process uses this state folder", "Stop it first."),
 }

@@ -1,24 +1,15 @@
 """The hub's pages in a browser: accessible, silent on the console, fit for narrow, dark, paper and the keyboard."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, expect
 
 from tests.browser.conftest import PublicSite
+from tests.browser.reading import NARROW, RULES, WIDE, overflow, reading
 
 pytestmark = pytest.mark.browser
-WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-RULES = {
-    "resultTypes": ["violations"],
-    "runOnly": {
-        "type": "tag",
-        "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
-    },
-}
 PAGES = (
     "home",
     "board",
@@ -32,27 +23,6 @@ PAGES = (
     "status",
     "not found",
 )
-
-
-@contextmanager
-def reading(browser: Browser, **options: Any) -> Iterator[Page]:
-    """Yield a fresh page; any error or refusal the browser reports fails the test."""
-    context = browser.new_context(**options)
-    page = context.new_page()
-    complaints: list[str] = []
-    page.on(
-        "console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None
-    )
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    yield page
-    context.close()
-    # The browser reports the status of a page that is not there; that is the page's own subject.
-    assert [text for text in complaints if "404" not in text] == []
-
-
-def overflow(page: Page) -> int:
-    """Return by how many pixels a page is wider than its window."""
-    return int(page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
 
 
 @pytest.mark.parametrize(("scheme", "viewport"), [("light", WIDE), ("dark", NARROW)], ids=["light wide", "dark narrow"])

@@ -1,0 +1,81 @@
+"""The site's policy in sentences, rule by rule. A rule without a sentence here is shown as it stands in the file."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from silo_node.policy import Policy
+
+_TIERS = {1: "models without code", 2: "ONNX graphs", 3: "models that contain code"}
+_RELEASE = {"hold": "A person of this site releases each one.", "auto": "It leaves by itself, and is in the log."}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule: its name in ``policy.toml``, its value there, and what it means."""
+
+    name: str
+    value: str
+    sentence: str
+
+
+def rules(policy: Policy) -> list[Rule]:
+    """Return every rule of a policy, also those nobody wrote."""
+    return [Rule(name, _text(value), _sentence(name, value)) for name, value in _leaves(policy.model_dump(mode="json"))]
+
+
+def _leaves(value: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for name, inner in value.items():
+        found += _leaves(inner, f"{prefix}{name}.") if isinstance(inner, dict) else [(prefix + name, inner)]
+    return found
+
+
+def _sentence(name: str, value: Any) -> str:
+    told = _SENTENCES.get(name)
+    return told(value) if told else ""
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(str(entry) for entry in value) or "none"
+    return "not set" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _names(value: list[str], one: str, none: str) -> str:
+    return f"{one}: {', '.join(value)}." if value else none
+
+
+_SENTENCES: dict[str, Callable[[Any], str]] = {
+    "minimum_cohort": lambda n: f"No model is evaluated or trained on fewer than {n} cases.",
+    "model_tiers": lambda tiers: f"This site runs {', '.join(_TIERS.get(tier, str(tier)) for tier in tiers)}.",
+    "publication": lambda kind: {
+        "withheld": "Boards never show this site's own values.",
+        "pseudonym": "Boards show this site's values under a letter.",
+        "named": "Boards show this site's values under the hospital's name.",
+    }[kind],
+    "benchmarks.allow": lambda names: _names(
+        names, "This site takes part in", "This site takes part in no benchmark: every evaluation is refused."
+    ),
+    "studies.allow": lambda names: _names(
+        names, "Said yes to without asking anybody", "No study is said yes to without asking."
+    ),
+    "studies.others": lambda kind: {
+        "refuse": "Any other study is refused.",
+        "hold": "Any other study waits for a person's yes or no.",
+        "auto": "Any other study is said yes to.",
+    }[kind],
+    "studies.maximum_rounds": lambda n: f"A study of more than {n} rounds is refused.",
+    "release.registrations": lambda kind: f"Telling the hub of a cohort: {_lowered(_RELEASE[kind])}",
+    "release.results": lambda kind: f"Results of an evaluation: {_lowered(_RELEASE[kind])}",
+    "release.updates": lambda kind: f"Updates and scores of a study's rounds: {_lowered(_RELEASE[kind])}",
+    "intake.allow_pixel_risks": lambda names: _names(
+        names,
+        "Images are taken in although",
+        "No image is taken in whose pixels may show who the patient is.",
+    ),
+}
+
+
+def _lowered(text: str) -> str:
+    return text[0].lower() + text[1:]
