@@ -53,6 +53,9 @@ class HubConfig(BaseModel):
     chunk_bytes: Annotated[int, Field(ge=64 * 1024, le=64 * _MIB)] = 8 * _MIB
     """How much of an upload the hub asks for in one request."""
 
+    recommended_node: Annotated[str, Field(pattern=r"^[0-9a-z.+-]{1,40}$")] | None = None
+    """The release of the node that hospitals are told to upgrade to; this hub's own release where absent."""
+
     development: bool = False
     """Shown to every silo and reader: this hub is not for real use."""
 
