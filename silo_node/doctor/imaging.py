@@ -20,7 +20,7 @@ _OPTIONAL = ("JPEG lossless",)
 
 def check_decoders() -> Finding:
     """SN-DCM-002: compressed images can be decoded."""
-    from pydicom.pixels.decoders import get_decoder
+    from pydicom.pixels.decoders.base import get_decoder
     from pydicom.uid import UID
 
     missing = [name for name, uid in _DECODERS.items() if not get_decoder(UID(uid)).is_available]
