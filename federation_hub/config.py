@@ -60,6 +60,9 @@ class HubConfig(BaseModel):
     submissions_per_month: Annotated[int, Field(ge=1, le=100_000)] = 100
     """Different models one organisation may submit in a calendar month; each site has a budget of its own."""
 
+    recommended_node: Annotated[str, Field(pattern=r"^[0-9a-z.+-]{1,40}$")] | None = None
+    """The release of the node that hospitals are told to upgrade to; this hub's own release where absent."""
+
     development: bool = False
     """Shown to every silo and reader: this hub is not for real use."""
 

@@ -16,6 +16,7 @@ from typing import Any, TypeVar, cast
 import requests
 from pydantic import BaseModel, ValidationError
 from requests.adapters import HTTPAdapter
+from requests.utils import get_environ_proxies, select_proxy
 
 from silo_node import __version__
 from silo_node.config import NodeConfig
@@ -53,7 +54,7 @@ class Transport:
         # An explicit auth keeps requests from reading ~/.netrc, which would put another password in its place.
         self._session.auth = _Bearer(token)
         if self.address.startswith("https:"):
-            self._session.mount("https://", TrustedAdapter(_trust(config.ca_bundle)))
+            self._session.mount("https://", TrustedAdapter(trust(config.ca_bundle)))
         self.server_time: datetime | None = None
         """The hub's clock at its last answer, from the ``Date`` header."""
 
@@ -173,7 +174,18 @@ class TrustedAdapter(HTTPAdapter):
         conn.cert_reqs = "CERT_REQUIRED"
 
 
-def _trust(bundle: Path | None) -> ssl.SSLContext:
+def proxy_for(address: str, config: NodeConfig) -> str | None:
+    """Return the forward proxy on the way to an address: the configuration's, else the environment's; or None."""
+    if config.proxy is not None:
+        return config.proxy
+    return select_proxy(address, get_environ_proxies(address))
+
+
+def trust(bundle: Path | None) -> ssl.SSLContext:
+    """Return whom a connection trusts: the system's authorities, and those of a bundle.
+
+    Raises :class:`ConfigError` ``config-invalid`` where the bundle cannot be read.
+    """
     import truststore
 
     context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -44,6 +44,7 @@ def hub_information() -> HubInformation:
         wire_versions=SUPPORTED,
         public_key=hub.public_key,
         development=hub.config.development,
+        recommended_node=hub.config.recommended_node or __version__,
     )
 
 

@@ -133,6 +133,7 @@ class Agent:
             _LOG.error("no task is taken", extra={"code": full})
             return REFUSED_SECONDS
         if is_quiet(resource_rules(self._node.home).quiet_hours, datetime.now().astimezone()):
+            self._pulse.trouble("closed", "no task is taken in quiet hours")
             _LOG.info("no task is taken in quiet hours")
             return REFUSED_SECONDS
         self._greet()

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -104,21 +105,48 @@ def status(context: typer.Context, as_json: Json = False) -> None:
             warn(f"{warning['code']}  {warning['text']}")
 
 
-def doctor(context: typer.Context, as_json: Json = False) -> None:
-    """Check network, clock, disk, permissions and sandbox; every finding has a code and a remedy.
+def doctor(
+    context: typer.Context,
+    quick: Annotated[bool, typer.Option("--quick", help="Leave out what takes some seconds.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Check network, proxy, certificate, clock, disk, permissions, sandbox, DICOM and a model; findings are coded.
 
     Example: silo-node doctor
     Exit status: 0 all well, 1 something must be repaired.
     """
-    from silo_node.doctor import examine
+    from silo_node.doctor import examine, keep_report
 
     session = session_of(context)
-    findings = examine(session.home)
-    rows = [(finding.code, finding.verdict, finding.text, finding.remedy or "") for finding in findings]
-    values = [
-        {"code": finding.code, "verdict": finding.verdict, "text": finding.text, "remedy": finding.remedy}
-        for finding in findings
-    ]
-    show(values, as_json=as_json, text=table(["code", "", "finding", "remedy"], rows))
-    if any(finding.verdict == "failed" for finding in findings):
+    report = keep_report(session.home, examine(session.home, quick=quick))
+    rows = [(finding.code, finding.verdict, finding.text) for finding in report.sorted]
+    lines = [table(["code", "", "finding"], rows)]
+    for finding in (*report.failed, *report.warnings):
+        lines.append(f"\n{finding.code}: {finding.remedy}\n  See {finding.docs}")
+    values = [{**asdict(finding), "title": finding.title, "docs": finding.docs} for finding in report.sorted]
+    show(values, as_json=as_json, text="\n".join(lines))
+    if report.failed:
         raise typer.Exit(EXIT_REFUSED)
+
+
+def bugreport(
+    context: typer.Context,
+    out: Annotated[Path, typer.Argument(help="The file to write.")] = Path("silo-node-bugreport.zip"),
+    log: Annotated[Path | None, typer.Option(help="A file with the node's log lines, to add the last of them.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a bundle for a support ticket: versions, settings, findings, counts. No secret, no patient, no result.
+
+    Read it before you send it; it is a zip archive of text files.
+
+    Example: silo-node bugreport
+    """
+    from silo_node.doctor import examine
+    from silo_node.doctor.bugreport import write_bugreport
+    from silo_node.wire.errors import BadInput
+
+    session = session_of(context)
+    if log is not None and not log.is_file():
+        raise BadInput("file-missing", str(log))
+    parts = write_bugreport(session.home, out, examine(session.home, quick=True), log)
+    show({"file": str(out), "parts": parts}, as_json=as_json, text=f"Wrote {out}: {', '.join(parts)}. Read it first.")

@@ -18,6 +18,8 @@ class HubInformation(Message):
     wire_versions: tuple[int, ...]
     public_key: PublicKey
     development: bool
+    recommended_node: Annotated[str, Field(pattern=r"^[0-9a-z.+-]{1,40}$")] | None = None
+    """The node's release the hub's operator recommends; an older one still works while a wire version is common."""
 
 
 class EnrolmentRequest(Message):

@@ -45,7 +45,7 @@ def _commands(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, 
 ALL_COMMANDS = [found for name in PROGRAMS for found in _commands(_program(name), (name,))]
 
 
-@pytest.mark.parametrize("name", ["commands.md", "errors.md", "settings.md", "wire.md"])
+@pytest.mark.parametrize("name", ["commands.md", "doctor.md", "errors.md", "settings.md", "wire.md"])
 def test_a_generated_page_is_what_the_generator_writes_now(name: str) -> None:
     written = (ROOT / "docs" / "reference" / name).read_text("utf-8")
     assert written == _generator().page(name), "run: python docs/reference/generate.py"
