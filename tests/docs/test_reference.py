@@ -60,7 +60,7 @@ def test_every_command_has_help_with_an_example_of_itself(path: tuple[str, ...],
 
 
 def test_every_command_that_tells_something_offers_json() -> None:
-    """Commands that run until they are stopped tell nothing at their end; ``openapi`` and ``schema`` print JSON anyhow."""
+    """Commands that run until they are stopped tell nothing at their end; two print JSON anyhow."""
     without = {" ".join(path) for path, command in ALL_COMMANDS if "--json" not in _options(command)}
     running = {"federation-hub up", "federation-hub web", "federation-hub worker", "silo-node start"}
     assert without == running | {"federation-hub openapi", "silo-node policy schema"}
