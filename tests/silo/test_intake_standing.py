@@ -73,12 +73,18 @@ def test_a_folder_that_is_not_there_cannot_be_watched(tmp_path: Path) -> None:
         FolderWatch(tmp_path / "nowhere")
 
 
-def start_listening(home: Home) -> tuple["subprocess.Popen[str]", int]:
-    home.create()
-    home.config_file.write_text("[intake]\nquiet_seconds = 0\n")
+def start_listening(home: Home, *before: str) -> tuple["subprocess.Popen[str]", int]:
+    """Start the command; ``before`` is what starts it, with its state folder made there."""
+    if not before:
+        home.create()
+        home.config_file.write_text("[intake]\nquiet_seconds = 0\n")
     command = [sys.executable, "-m", "silo_node.cli", "--home", str(home.path), "intake", "listen", "--json"]
     process = subprocess.Popen(
-        [*command, "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
+        [*before, *command, "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=dict(os.environ),
     )
     assert process.stderr is not None
     line = process.stderr.readline()
@@ -104,3 +110,20 @@ def test_a_listener_that_is_killed_has_what_it_said_it_had_and_the_next_one_take
     facts = json.loads(told)
     assert facts["objects"] == {"new": 1, "known": 3}
     assert len(list(home.raw.iterdir())) == 4
+
+
+def test_on_a_full_disk_the_sender_is_told_and_the_listener_goes_on(home: Home, tmp_path: Path) -> None:
+    """The disk is a file system of 8 MB in memory, which only the listener's process sees."""
+    if subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
+        pytest.skip("no user and mount namespaces here")
+    files = [save(xray(rows=700, columns=700, seed=seed), tmp_path / f"{seed}.dcm") for seed in range(9)]
+    home.path.mkdir()
+    mount = f'mount -t tmpfs -o size=8m tmpfs {home.path} && exec "$0" "$@"'
+    process, port = start_listening(home, "unshare", "-rm", "sh", "-c", mount)
+    answers = ["OutOfResources" in storescu(port, [file]).stderr for file in files]
+    assert answers[0] is False
+    assert answers[-1] is True
+    assert process.poll() is None
+    process.terminate()
+    told, _ = process.communicate(timeout=60)
+    assert json.loads(told)["objects"]["new"] == answers.count(False)
