@@ -5,6 +5,8 @@
     silo.toml  policy.toml                     written by people
     identity/  key.pem  token  enrolment.json  who the site is (0700, files 0600)
     private/   site.key  raw/<case>/           keyed-hash key and de-identified raw cases (0700)
+               objects/  objects.sqlite        DICOM objects as they came, and their index by the source's own ids
+               places.sqlite                   where what was refused lies
     catalogue.sqlite  journal.sqlite           cases and cohorts; tasks and the outbox
     cohorts/<id>/  benchmarks/  bundles/       frozen cohorts; definitions and models fetched from the hub
     scores/  reports/                          per-case scores; pages for the site's own people; neither leaves

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from silo_node.cli import intake_pacs
-from silo_node.cli.intake_report import Collection, intake_rules, take_in_cases, take_in_delivered
+from silo_node.cli.intake_report import Collection, intake_rules, take_in_cases, take_in_delivered, take_in_standing
 from silo_node.cli.progress import progress_bar
 from silo_node.cli.session import Json, session_of, show, table
 from silo_node.wire.errors import PROBLEMS
@@ -39,15 +39,26 @@ def folder(
     folder: Folder,
     labels: Annotated[
         Path | None,
-        typer.Option("--table", help="CSV with columns path and label; a path may be a study's or series' folder."),
+        typer.Option("--table", help="Table with columns path and label; a path may be a study's or series' folder."),
     ] = None,
     collection: Collection = "default",
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Go on until stopped, and take in each study once it is quiet."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Take in all DICOM files below a folder. Run again, it goes on where it stopped.
+    """Take in all DICOM files below a folder, or in a zip archive. Run again, it goes on where it stopped.
 
     Example: silo-node intake folder /data/chest --table /data/chest/labels.csv
     """
+    if watch:
+        if labels is not None:
+            raise typer.BadParameter("a folder is watched without a table", param_hint="--table")
+        from silo_node.intake.folder_watch import FolderWatch
+
+        take_in_standing(session_of(context), FolderWatch(folder), collection, as_json=as_json)
+        return
 
     def source() -> "ObjectSource":
         from silo_node.intake.dicom_folder import DicomFolder
@@ -64,7 +75,8 @@ def rows(
     labels: Annotated[
         Path,
         typer.Option(
-            "--table", help="CSV with columns path, patient, and label or label_path; optionally split, sex..."
+            "--table",
+            help="CSV or Parquet with columns path, patient, and label or label_path; optionally split, sex...",
         ),
     ],
     collection: Collection = "default",
@@ -73,7 +85,7 @@ def rows(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Take in the NIfTI volumes and NPZ images a table names. Run again, it goes on where it stopped.
+    """Take in the NIfTI volumes, PNG and NPZ images a table names. Run again, it goes on where it stopped.
 
     Example: silo-node intake table /data/hippocampus --table /data/hippocampus/cases.csv --modality MR
     """
@@ -82,6 +94,32 @@ def rows(
         from silo_node.intake.table_source import TableSource
 
         return TableSource(labels, folder, collection=collection, modality=modality)
+
+    take_in_cases(session_of(context), source, collection, as_json=as_json)
+
+
+@intake_app.command("dataset")
+def dataset(
+    context: typer.Context,
+    folder: Folder,
+    collection: Collection = "default",
+    modality: Annotated[
+        str | None,
+        typer.Option(help="DICOM modality of the images, where nothing tells.", callback=_modality),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Take in a published data set: a folder with the Decathlon's dataset.json, or a BIDS tree of NIfTI volumes.
+
+    Example: silo-node intake dataset /data/Task04_Hippocampus
+    """
+
+    def source() -> "Source":
+        from silo_node.intake.datasets import read_dataset
+        from silo_node.intake.table_source import TableSource
+
+        rows, told = read_dataset(folder)
+        return TableSource(rows, folder, collection=collection, modality=modality or told)
 
     take_in_cases(session_of(context), source, collection, as_json=as_json)
 

@@ -1,12 +1,10 @@
 """``silo-node intake listen|pacs|dicomweb|studies``: images from a PACS."""
 
-import signal
-import threading
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from silo_node.cli.intake_report import Collection, intake_rules, report_facts, report_text, take_in_delivered
+from silo_node.cli.intake_report import Collection, take_in_delivered, take_in_standing
 from silo_node.cli.session import Json, Session, session_of, show, table
 
 if TYPE_CHECKING:
@@ -37,21 +35,10 @@ def listen(
     Example: silo-node intake listen --collection chest
     """
     from silo_node.intake.pacs.listener import Listener
-    from silo_node.intake.run import IntakeReport
-    from silo_node.intake.standing import stand
 
-    session, whole = session_of(context), IntakeReport()
+    session = session_of(context)
     listener = Listener(_listener(session, address, port), on_listening=_tell_port)
-    _stop_on_signals(listener.stop)
-    received = stand(
-        session.home,
-        listener,
-        intake_rules(session, collection),
-        quiet_seconds=session.config.intake.quiet_seconds,
-        on_report=whole.add,
-    )
-    whole.add_received(received)
-    show(report_facts(whole), as_json=as_json, text=report_text(whole))
+    take_in_standing(session, listener, collection, as_json=as_json)
 
 
 def pacs(
@@ -161,9 +148,3 @@ def _listener(session: Session, address: str | None, port: int | None) -> "Liste
 
 def _tell_port(port: int) -> None:
     typer.echo(f"Listening on port {port}.", err=True)
-
-
-def _stop_on_signals(stop: threading.Event) -> None:
-    """Let SIGTERM and Ctrl-C end the intake in order: what has arrived is booked."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())

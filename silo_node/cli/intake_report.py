@@ -1,6 +1,7 @@
 """What the intake commands share: the site's rules for an intake, running it, and telling what became of it."""
 
 import re
+import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from silo_node.intake.objects.source import ObjectSource
     from silo_node.intake.run import IntakeReport, IntakeRules
     from silo_node.intake.source import Source
+    from silo_node.intake.standing import StandingSource
 
 _COLLECTION = re.compile(r"^[a-z][a-z0-9_-]{0,39}$")
 
@@ -47,6 +49,20 @@ def take_in_delivered(
     with progress_bar("Taking in", quiet=as_json) as progress:
         report = take_in_objects(session.home, source(), intake_rules(session, collection), progress=progress)
     show(report_facts(report), as_json=as_json, text=report_text(report))
+
+
+def take_in_standing(session: Session, source: "StandingSource", collection: str, *, as_json: bool) -> None:
+    """Take in from a source that goes on until SIGTERM or Ctrl-C, and tell at its end."""
+    from silo_node.intake.run import IntakeReport
+    from silo_node.intake.standing import stand
+
+    whole, rules = IntakeReport(), intake_rules(session, collection)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: source.stop.set())
+    quiet_seconds = session.config.intake.quiet_seconds
+    received = stand(session.home, source, rules, quiet_seconds=quiet_seconds, on_report=whole.add)
+    whole.add_received(received)
+    show(report_facts(whole), as_json=as_json, text=report_text(whole))
 
 
 def intake_rules(session: Session, collection: str) -> "IntakeRules":

@@ -1,7 +1,7 @@
 """A folder of DICOM files, searched to the bottom, zip archives in it included, with or without a table of labels."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -40,33 +40,13 @@ class DicomFolder:
         self._annotations: Mapping[str, Annotation] = read_table(table) if table else {}
         check_paths(self._annotations, self._folder)
         besides = _label_volumes(self._annotations)
-        self._paths = _files(folder, leave_out=table, besides=besides) if folder.is_dir() else [folder.name]
+        self._paths = files_below(folder, leave_out=table, besides=besides) if folder.is_dir() else [folder.name]
         self._check_rows_have_files()
 
     def deliver(self, inbox: "Inbox") -> None:
         """Hand over the files in the order of their paths; an archive that is not safe is refused as a whole."""
-        plain, archives = self.items(), [path for path in self._paths if is_archive(Path(path))]
-        inbox.take_each(plain, self._fetch, self._annotation_of, total=len(plain))
-        for path in archives:
-            archive = Item(path, file_stamp(self._folder / path))
-            try:
-                members = list(zip_items(self._folder / path, path, archive.stamp))
-            except BadInput as refusal:
-                inbox.refuse(archive, refusal.code)
-                continue
-            inbox.pass_by(archive)
-            inbox.take_each(members, self._fetch, self._annotation_of, total=len(members))
+        deliver_files(inbox, self._folder, self._paths, self._annotation_of)
         inbox.settle_delivered()
-
-    def items(self) -> list[Item]:
-        """Return the files that are not archives, in the order of their paths."""
-        return [Item(path, file_stamp(self._folder / path)) for path in self._paths if not is_archive(Path(path))]
-
-    def _fetch(self, item: Item) -> bytes:
-        archive, mark, member = item.locator.partition(MARK)
-        if mark and is_archive(Path(archive)):
-            return read_member(self._folder / archive, member)
-        return read_limited(self._folder / item.locator)
 
     def _annotation_of(self, item: Item) -> Annotation | None:
         path = PurePosixPath(item.locator.replace(MARK, "/"))
@@ -80,6 +60,34 @@ class DicomFolder:
                 raise BadInput("label-without-case", f"row {annotation.row} names a folder without files")
 
 
+def deliver_files(
+    inbox: "Inbox",
+    folder: Path,
+    paths: Iterable[str],
+    annotation: Callable[[Item], Annotation | None] = lambda item: None,
+) -> None:
+    """Hand over files below a folder, then the members of those that are archives."""
+    stamped = [Item(path, file_stamp(folder / path)) for path in paths]
+    plain = [item for item in stamped if not is_archive(Path(item.locator))]
+    inbox.take_each(plain, lambda item: read_limited(folder / item.locator), annotation, total=len(plain))
+    for archive in stamped:
+        if is_archive(Path(archive.locator)):
+            _deliver_archive(inbox, folder / archive.locator, archive, annotation)
+
+
+def _deliver_archive(
+    inbox: "Inbox", path: Path, archive: Item, annotation: Callable[[Item], Annotation | None]
+) -> None:
+    try:
+        members = list(zip_items(path, archive.locator, archive.stamp))
+    except BadInput as refusal:
+        inbox.refuse(archive, refusal.code)
+        return
+    inbox.pass_by(archive)
+    names = len(archive.locator) + len(MARK)
+    inbox.take_each(members, lambda item: read_member(path, item.locator[names:]), annotation, total=len(members))
+
+
 def is_archive(path: Path) -> bool:
     """Tell whether a file is a zip archive, by its name."""
     return path.suffix.lower() == ".zip"
@@ -91,7 +99,8 @@ def _label_volumes(annotations: Mapping[str, Annotation]) -> frozenset[str]:
     return frozenset(path for path in named if path.endswith((".nii", ".nii.gz")))
 
 
-def _files(folder: Path, leave_out: Path | None, besides: frozenset[str]) -> list[str]:
+def files_below(folder: Path, *, leave_out: Path | None = None, besides: frozenset[str] = frozenset()) -> list[str]:
+    """Return the paths of all files below a folder, hidden ones aside, in their order."""
     skipped = leave_out.resolve() if leave_out else None
     found = []
     for place, folders, names in os.walk(folder):

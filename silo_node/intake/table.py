@@ -1,14 +1,12 @@
 """The table beside the images: which label, patient and split belong to which path.
 
-One UTF-8 CSV file with a header line. Columns: ``path`` (a file or folder below the images' folder; ``file.npz#3`` for
-one image of an archive), ``label`` or ``label_path``, ``patient``, and optionally ``split``, ``sex``, ``age``,
-``maker`` and ``modality``. The whole table is checked before the first image is read. What is refused is told by row
-number and column, never by value.
+One UTF-8 CSV file with a header line, or a Parquet file. Columns: ``path`` (a file or folder below the images' folder;
+``file.npz#3`` for one image of an archive), ``label`` or ``label_path``, ``patient``, and optionally ``split``,
+``sex``, ``age``, ``maker`` and ``modality``. The whole table is checked before the first image is read. What is refused
+is told by row number and column, never by value.
 """
 
-import csv
 import dataclasses
-import io
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -17,6 +15,7 @@ from typing import Literal
 
 from silo_node.deidentify.identifiers import Identifiers, dates, numbers, texts
 from silo_node.intake.source import Annotation
+from silo_node.intake.table_cells import table_cells
 from silo_node.wire.errors import BadInput
 
 COLUMNS = ("path", "label", "label_path", "patient", "split", "sex", "age", "maker", "modality")
@@ -27,7 +26,6 @@ SPLITS: dict[str, Literal["train", "validation", "test"] | None] = {
     "val": "validation",
     "test": "test",
 }
-LARGEST_TABLE = 256 * 2**20
 LABEL = re.compile(r"^(\d{1,2}|[a-z][a-z0-9_ -]{0,39})$")
 
 
@@ -37,7 +35,7 @@ def read_table(path: Path, required: Iterable[str] = ("path",)) -> dict[str, Ann
     Raises :class:`BadInput`: ``file-missing``, ``table-unreadable``, ``table-column-missing``, ``table-duplicate-key``,
     ``label-unknown`` for a label no benchmark can have, ``split-unknown``.
     """
-    header, rows = _cells(_text(path))
+    header, rows = table_cells(path)
     missing = [column for column in required if column not in header]
     if missing:
         raise BadInput("table-column-missing", f"{path.name} has no column {missing[0]}")
@@ -64,35 +62,6 @@ def annotation_bytes(annotation: Annotation | None) -> bytes:
     """Return bytes that differ whenever two annotations say something different."""
     said = None if annotation is None else dataclasses.astuple(dataclasses.replace(annotation, row=0))
     return json.dumps(said).encode()
-
-
-def _text(path: Path) -> str:
-    try:
-        if path.stat().st_size > LARGEST_TABLE:
-            raise BadInput("table-unreadable", f"{path.name} is larger than {LARGEST_TABLE >> 20} MB")
-        return path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise BadInput("file-missing", f"no table {path}") from None
-    except UnicodeDecodeError:
-        raise BadInput("table-unreadable", f"{path.name} is not UTF-8") from None
-    except OSError as error:
-        raise BadInput("table-unreadable", f"{path.name}: {error.strerror}") from None
-
-
-def _cells(text: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    try:
-        lines = [(number, cells) for number, cells in enumerate(csv.reader(io.StringIO(text), strict=True), 1) if cells]
-    except csv.Error:
-        raise BadInput("table-unreadable", "a quotation mark or a separator is out of place") from None
-    if not lines or "\0" in text:
-        raise BadInput("table-unreadable", "it is empty, or not text")
-    header = [name.strip().lower() for name in lines[0][1]]
-    if len(set(header)) != len(header):
-        raise BadInput("table-unreadable", "two columns have the same name")
-    ragged = next((number for number, cells in lines[1:] if len(cells) != len(header)), None)
-    if ragged is not None:
-        raise BadInput("table-unreadable", f"row {ragged} has not one cell a column")
-    return header, [(number, [cell.strip() for cell in cells]) for number, cells in lines[1:]]
 
 
 def _annotation(row: Mapping[str, str], number: int, required: tuple[str, ...]) -> Annotation:

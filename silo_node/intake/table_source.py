@@ -1,6 +1,6 @@
-"""Images that a table names: NIfTI volumes, and images in NPZ archives."""
+"""Images that a table names: NIfTI volumes, PNG images, and images in NPZ archives."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from silo_node.wire.errors import BadInput
 
 _NIFTI = (".nii", ".nii.gz")
 _NPZ = (".npz",)
+_PNG = (".png",)
 
 
 class TableSource:
@@ -20,8 +21,15 @@ class TableSource:
 
     kind = "table"
 
-    def __init__(self, table: Path, folder: Path, *, collection: str, modality: str | None = None) -> None:
-        """Check the whole table, and that every image it names is there.
+    def __init__(
+        self,
+        table: Path | Mapping[str, Annotation],
+        folder: Path,
+        *,
+        collection: str,
+        modality: str | None = None,
+    ) -> None:
+        """Check the whole table, which may be read already, and that every image it names is there.
 
         ``modality`` is the DICOM code of all images whose row has none. Raises :class:`BadInput`: ``file-missing``,
         ``label-without-case``, ``case-without-label``, or what :func:`~silo_node.intake.table.read_table` refuses.
@@ -30,7 +38,7 @@ class TableSource:
             raise BadInput("file-missing", f"no folder {folder}")
         self._folder, self.root = folder, str(folder.resolve())
         self._collection, self._modality = collection, modality
-        self._annotations = read_table(table, required=("path", "patient"))
+        self._annotations = table if isinstance(table, Mapping) else read_table(table, required=("path", "patient"))
         check_paths(self._annotations, folder)
         self._check_kinds_and_indices()
         self._archives = NpzImages()
@@ -69,10 +77,17 @@ class TableSource:
         )
 
     def _reader(self, path: str) -> Callable[[str, Annotation], SourceCase]:
+        if _file(path).lower().endswith(_PNG):
+            return self._read_png
         return self._read_npz if _file(path).endswith(_NPZ) else self._read_nifti
 
     def _read_npz(self, path: str, row: Annotation) -> SourceCase:
         return self._archives.read(self._folder, path, row.label_path)
+
+    def _read_png(self, path: str, row: Annotation) -> SourceCase:
+        from silo_node.intake.png import read_png
+
+        return read_png(self._folder / path, self._folder / row.label_path if row.label_path else None)
 
     def _read_nifti(self, path: str, row: Annotation) -> SourceCase:
         from silo_node.intake.nifti import read_nifti
@@ -95,8 +110,9 @@ class TableSource:
 
     def _check(self, name: str, row: int, lengths: dict[str, int | None]) -> None:
         file, mark, index = name.partition("#")
-        if not file.endswith(_NIFTI + _NPZ) or (mark and not file.endswith(_NPZ)):
-            raise BadInput("table-unreadable", f"row {row} names a file that is not .nii, .nii.gz or .npz")
+        known = file.endswith(_NIFTI + _NPZ) or file.lower().endswith(_PNG)
+        if not known or (mark and not file.endswith(_NPZ)):
+            raise BadInput("table-unreadable", f"row {row} names a file that is not .nii, .nii.gz, .png or .npz")
         if not mark:
             return
         if not index.isdecimal() or len(index) > 9:

@@ -197,7 +197,9 @@ PROBLEMS: dict[str, Problem] = {
     ),
     "table-column-missing": Problem(422, "The table lacks a required column", "Add the column the message names."),
     "table-duplicate-key": Problem(422, "The table names a case twice", "Keep one row a case."),
-    "table-unreadable": Problem(422, "The table cannot be read", "Save it as UTF-8 CSV with a header line."),
+    "table-unreadable": Problem(
+        422, "The table cannot be read", "Save it as UTF-8 CSV with a header line, or as Parquet."
+    ),
     "label-unknown": Problem(422, "A label is not in the benchmark's list", "Correct the table."),
     "label-without-case": Problem(
         422, "The table has a label for a case that is not there", "Take in the missing case, or drop the row."
@@ -262,6 +264,9 @@ PROBLEMS: dict[str, Problem] = {
         500,
         "An identifier was found in de-identified output; nothing was kept",
         "Report this; it is a fault of the software or of the profile.",
+    ),
+    "dataset-unknown": Problem(
+        422, "The folder is in no layout that is known", "Write a table, and use silo-node intake table."
     ),
     "archive-unsafe": Problem(
         422,

@@ -1,10 +1,12 @@
 """The store of DICOM objects: each once, whole, indexed, whatever way it came."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,8 @@ from silo_node.intake.dicom_folder import DicomFolder
 from silo_node.intake.objects.files import ObjectFiles
 from silo_node.intake.objects.header import read_header
 from silo_node.intake.objects.index import ObjectIndex, StudyFilter, place_of
-from silo_node.intake.run import IntakeReport, IntakeRules, deliver, take_in_objects, take_in_settled
+from silo_node.intake.run import IntakeReport, IntakeRules, deliver, inbox_of, take_in_objects, take_in_settled
+from silo_node.intake.source import Item
 from silo_node.state import Home
 from silo_node.wire.errors import BadInput, MedSiloError
 from tests.silo.sources import save, write_table, xray
@@ -88,6 +91,28 @@ def test_over_its_quota_an_intake_stops_with_a_code_and_keeps_what_came_before(h
     with ObjectIndex(home) as index:
         assert index.count()[1] == 2
     assert take(home, tmp_path / "pacs").added == 3
+
+
+def test_of_two_intakes_at_once_that_bring_one_uid_with_other_bytes_the_second_is_refused(
+    home: Home, tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        save(xray(StudyDescription=name), tmp_path / f"{name}/x.dcm")
+    sources = [DicomFolder(tmp_path / name) for name in ("a", "b")]
+    first, second = (inbox_of(home, source, IntakeRules()) for source in sources)
+    data = (tmp_path / "a/x.dcm").read_bytes()
+
+    def another_takes_it_in() -> Iterator[Item]:
+        yield Item("x.dcm", "1")
+        sources[1].deliver(second)
+        second.close()
+
+    # What the first has read it books at the end, after the second has booked its own.
+    with contextlib.closing(first):
+        first.take_each(another_takes_it_in(), lambda item: data)
+    assert (second.received.new, first.received.new) == (1, 0)
+    assert first.received.refused == {"duplicate-conflict": 1}
+    assert len(list((home.private / "objects").rglob("*.dcm"))) == 1
 
 
 @pytest.mark.slow

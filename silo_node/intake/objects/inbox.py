@@ -190,6 +190,7 @@ class Inbox:
                 self._book_refusals()
             except BaseException:
                 self._files.drop_unpublished()
+                self._kept -= self._bytes
                 raise
             finally:
                 self._new_group()
@@ -232,7 +233,6 @@ class Inbox:
         self._files.write(header.digest, data)
         self._kept += len(data)
         self._bytes += len(data)
-        self.received.new += 1
         row = self._row(item, header, len(data), annotation)
         self._arrivals[header.instance] = _Arrival(item, header, row, replaces)
 
@@ -241,7 +241,6 @@ class Inbox:
     ) -> None:
         """Take the good one of two files that claim one UID, and quarantine the place of the other."""
         self._add(item, header, data, annotation, replaces=damaged)
-        self.received.new -= 1
         self.refuse(Item(damaged.place, ""), "file-undecodable")
 
     def _row(self, item: Item, header: ObjectHeader, size: int, annotation: Annotation | None) -> ObjectRow:
@@ -265,7 +264,6 @@ class Inbox:
     def _again(self, item: Item, present: ObjectRow, annotation: Annotation | None) -> None:
         with self._lock:
             self._note_label(present.instance, annotation)
-            self.received.known += 1
             self._repeated.append((item, present, annotation))
 
     def _note_label(self, instance: str, annotation: Annotation | None) -> None:
@@ -294,7 +292,7 @@ class Inbox:
         for arrival in self._arrivals.values():
             header = arrival.header
             if self._lost_a_race(arrival):
-                self.received.new -= 1
+                self._files.remove(header.digest)
                 self.refuse(arrival.item, "duplicate-conflict")
                 continue
             self._index.put(
@@ -308,11 +306,13 @@ class Inbox:
                 self._index.drop_places(header.instance)
             self._index.put_place(self._locator(arrival.item), arrival.item.stamp, header.instance)
             self._studies.add((arrival.row.study, arrival.row.collection))
+            self.received.new += arrival.replaces is None
         for item, row, annotation in self._repeated:
             self._index.annotate(row, annotation)
             self._index.came_again(row, at=now)
             self._index.put_place(self._locator(item), item.stamp, row.instance)
             self._studies.add((row.study, row.collection))
+            self.received.known += 1
 
     def _lost_a_race(self, arrival: _Arrival) -> bool:
         """Tell whether another process has meanwhile kept other bytes under the same UID."""

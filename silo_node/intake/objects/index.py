@@ -37,10 +37,10 @@ CREATE TABLE IF NOT EXISTS studies (
   arrived REAL NOT NULL, settled INTEGER NOT NULL, revision INTEGER NOT NULL, taken INTEGER NOT NULL,
   PRIMARY KEY (study, collection)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS studies_arriving ON studies (arrived) WHERE settled = 0;
+CREATE INDEX IF NOT EXISTS studies_by_state ON studies (settled, arrived);
 CREATE INDEX IF NOT EXISTS studies_pending ON studies (collection, study) WHERE settled = 1 AND taken < revision;
-CREATE INDEX IF NOT EXISTS studies_by_date ON studies (collection, study_date, study);
-CREATE INDEX IF NOT EXISTS studies_by_modality ON studies (collection, modality, study_date, study);
+CREATE INDEX IF NOT EXISTS studies_by_date ON studies (study_date, study);
+CREATE INDEX IF NOT EXISTS studies_by_modality ON studies (collection, modality, study_date, study, objects, bytes);
 CREATE INDEX IF NOT EXISTS studies_by_patient ON studies (patient);
 CREATE TABLE IF NOT EXISTS places (
   place TEXT PRIMARY KEY, stamp TEXT NOT NULL, instance TEXT NOT NULL
@@ -190,10 +190,14 @@ class ObjectIndex:
     def studies(self, chosen: StudyFilter | None = None, *, after: str = "", limit: int = 1000) -> list[StudyRow]:
         """Return a page of studies by date and UID; ``after`` is ``place_of`` the last one of the page before."""
         conditions, values = _conditions(chosen or StudyFilter())
-        conditions.append("(study_date, study) > (?, ?)")
-        date, _, study = after.partition("/")
-        parts = ("SELECT * FROM studies WHERE", " AND ".join(conditions), "ORDER BY study_date, study LIMIT ?")
-        return [_study_row(row) for row in self._all(" ".join(parts), *values, date, study, limit)]
+        if after:
+            conditions.append("(study_date, study) > (?, ?)")
+            date, _, study = after.partition("/")
+            values += [date, study]
+        # Few studies are not settled: with the plus they are found by their state, and not by walking all dates.
+        order = "+study_date" if chosen is not None and chosen.settled is False else "study_date"
+        parts = ("SELECT * FROM studies WHERE", " AND ".join(conditions or ["1"]), "ORDER BY", order, ", study LIMIT ?")
+        return [_study_row(row) for row in self._all(" ".join(parts), *values, limit)]
 
     def count(self, chosen: StudyFilter | None = None) -> tuple[int, int, int]:
         """Return how many studies and objects there are, and their bytes."""
@@ -314,7 +318,8 @@ def _conditions(chosen: StudyFilter) -> tuple[list[str], list[object]]:
         "patient = ?": chosen.patient,
         "study_date >= ?": chosen.since,
         "study_date <= ?": chosen.until,
-        "settled = ?": None if chosen.settled is None else int(chosen.settled),
+        "settled = ?": SETTLED if chosen.settled else None,
+        "settled < ?": SETTLED if chosen.settled is False else None,
     }
     present = {text: value for text, value in wanted.items() if value is not None}
     return list(present), list(present.values())
