@@ -8,7 +8,7 @@ import numpy as np
 from pydicom import Dataset, FileMetaDataset
 from pydicom.pixels.utils import pixel_array
 from pydicom.sequence import Sequence
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from silo_node.deidentify.attributes import SEXES, age_band, body_region, normal_maker, years_between, years_from_text
 from silo_node.deidentify.profile import FILE_CODES, PROFILE
@@ -133,4 +133,5 @@ def _add_file_meta(result: Dataset) -> None:
     result.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     result.file_meta.MediaStorageSOPClassUID = result.SOPClassUID
     result.file_meta.MediaStorageSOPInstanceUID = result.SOPInstanceUID
-    result.file_meta.ImplementationClassUID, result.file_meta.ImplementationVersionName = IMPLEMENTATION
+    result.file_meta.ImplementationClassUID = UID(IMPLEMENTATION[0])
+    result.file_meta.ImplementationVersionName = IMPLEMENTATION[1]
