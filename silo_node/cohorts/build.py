@@ -300,7 +300,7 @@ def _manifest(
 
 def _check_written(home: Home, building: Path, manifest: Manifest, definition: BenchmarkDefinition) -> None:
     """Search a cohort for the identifiers of every case of the site before it is kept; nothing is kept with one."""
-    check = WrittenCheck(home, allowed=(definition.name, *definition.labels, *SPLITS))
+    check = WrittenCheck(home, allowed=(manifest.format, definition.name, *definition.labels, *SPLITS))
     check.document(manifest.model_dump(mode="json"))
     for case in manifest.cases:
         check.array((building / case.path).read_bytes())
