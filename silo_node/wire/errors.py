@@ -206,6 +206,7 @@ PROBLEMS: dict[str, Problem] = {
     ),
     "case-without-label": Problem(422, "A case has no label", "Add a row, or leave the case out."),
     "image-invalid": Problem(422, "An image is not usable", "Check its shape, type and spacing."),
+    "series-unknown": Problem(404, "The private store has no such series", "Take it in first, or name its collection."),
     "series-too-short": Problem(
         422, "A series has too few slices for a volume", "Take it in as single images, or wait for the rest of it."
     ),
