@@ -2,10 +2,20 @@
 
 from silo_node.config import NodeConfig
 from silo_node.policy.schema import ResourceRules
+from silo_node.sandbox import Sandbox, choose
+from silo_node.sandbox.container import Container
 from silo_node.sandbox.limits import Limits
 
 INSPECTION = Limits(wall_seconds=120, memory_mb=1_000, file_mb=1, scratch_mb=16, processes=8)
 """For a look at files that nobody has judged yet: it needs little."""
+
+
+def sandbox_of(config: NodeConfig) -> Sandbox:
+    """Return the sandbox a node's configuration chooses, tried once; raises :class:`SandboxUnavailable`."""
+    driver = config.sandbox.driver
+    if config.development_no_sandbox or driver == "bubblewrap":
+        return choose(development_no_sandbox=config.development_no_sandbox)
+    return Container.find(driver, config.sandbox.image)
 
 
 def granted(config: NodeConfig, minutes: float, resources: ResourceRules | None = None) -> Limits:

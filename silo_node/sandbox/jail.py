@@ -16,9 +16,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Literal, Protocol
 
-from silo_node.sandbox.cgroups import Group
 from silo_node.sandbox.limits import MEGABYTE, Limits
 
 Exceeded = Literal["wall-clock", "memory", "processes", "output"]
@@ -40,11 +39,23 @@ class Ending:
         return self.status == 0 and self.exceeded is None
 
 
+class Kept(Protocol):
+    """What the machine keeps a jail in besides its processes: control groups, or a container."""
+
+    def killed_for_memory(self) -> bool:
+        """Tell whether it was ended because its memory was used up."""
+        ...
+
+    def remove(self) -> None:
+        """Take it away, with whatever still runs in it."""
+        ...
+
+
 class Jail:
     """A started program. Its methods may be called from several threads."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], limits: Limits, log: Path | None, group: Group | None = None
+        self, process: subprocess.Popen[bytes], limits: Limits, log: Path | None, group: Kept | None = None
     ) -> None:
         self._process = process
         self._group = group
