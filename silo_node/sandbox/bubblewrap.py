@@ -156,6 +156,8 @@ def _system(limits: Limits) -> list[str]:
             line += ["--ro-bind", str(Path(prefix).resolve()), prefix]
     # Of a node that runs as root the jail's user is, to /proc/sys, still root: it could set the program that the
     # kernel starts, outside, for a core dump.
+    for device in limits.devices:
+        line += ["--dev-bind", device, device]
     return [*line, "--remount-ro", "/dev", "--remount-ro", "/proc"]
 
 

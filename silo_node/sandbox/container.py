@@ -96,6 +96,8 @@ class Container:
         for limit, value in most.items():
             line += ["--ulimit", f"{limit}={value}:{value}"]
         line += ["--tmpfs", f"/tmp:rw,noexec,nosuid,size={scratch}", "--workdir", "/tmp"]  # noqa: S108
+        for device in limits.devices:
+            line += ["--device", device]
         for bind in [*code(), *binds]:
             line += ["--volume", f"{bind.source.resolve()}:{bind.target}:{'rw' if bind.writable else 'ro'}"]
         for variable, setting in environment(limits, CODE).items():
