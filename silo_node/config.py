@@ -10,7 +10,7 @@ import json
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -67,6 +67,16 @@ class LimitSettings(Settings):
 
     disk_free_mb: Annotated[int, Field(ge=0, le=10**9)] = 1_000
     """No task is taken while the state folder's disk has less room than this."""
+
+
+class SandboxSettings(Settings):
+    """What jails are made with."""
+
+    driver: Literal["bubblewrap", "podman", "docker"] = "bubblewrap"
+    """bubblewrap needs nothing else; podman and docker need an image."""
+
+    image: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._/:-]{0,200}@sha256:[0-9a-f]{64}$")] | None = None
+    """The image of a container driver, named by its digest; it must be loaded, and is never pulled."""
 
 
 class PollSettings(Settings):
@@ -237,6 +247,7 @@ class NodeConfig(Settings):
     """The least serious lines the node's log has: debug, info, warning or error."""
 
     limits: LimitSettings = LimitSettings()
+    sandbox: SandboxSettings = SandboxSettings()
     poll: PollSettings = PollSettings()
     intake: IntakeSettings = IntakeSettings()
 

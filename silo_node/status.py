@@ -11,7 +11,7 @@ from silo_node.identity import Identity, check_hub_key, dial, load_identity
 from silo_node.journal import Journal
 from silo_node.outbox.box import Outbox
 from silo_node.outbox.states import LIVE
-from silo_node.sandbox import choose
+from silo_node.sandbox.grant import sandbox_of
 from silo_node.sandbox.unjailed import WARNING
 from silo_node.state import Home
 from silo_node.wire.errors import MedSiloError
@@ -88,7 +88,7 @@ def _sandbox_warnings(config: NodeConfig) -> list[dict[str, str]]:
     if config.development_no_sandbox:
         return [{"code": "sandbox-unavailable", "text": WARNING}]
     try:
-        choose()
+        sandbox_of(config)
     except MedSiloError as error:
         return [_warning(error)]
     return []

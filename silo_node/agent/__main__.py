@@ -11,7 +11,8 @@ from silo_node.config import load_config
 from silo_node.identity import load_identity
 from silo_node.logging import start_logging
 from silo_node.presentation import error_text, exit_status
-from silo_node.sandbox import Sandbox, choose
+from silo_node.sandbox import Sandbox
+from silo_node.sandbox.grant import sandbox_of
 from silo_node.sandbox.probes import refuse_escape, run
 from silo_node.sandbox.unjailed import WARNING
 from silo_node.state import Home
@@ -35,7 +36,7 @@ def main() -> int:
 def _run(home: Home, ready_file: Path | None) -> None:
     config = load_config(home)
     start_logging(config.log_level)
-    sandbox = choose(development_no_sandbox=config.development_no_sandbox)
+    sandbox = sandbox_of(config)
     try_sandbox(home, sandbox)
     serve(Node(home, config, load_identity(home), sandbox), ready_file)
 

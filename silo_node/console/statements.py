@@ -26,6 +26,7 @@ KIND_NAMES = {
     "association-decision": "Answer to a study",
     "estimate-block": "Results of an evaluation",
     "round-report": "Update of a study",
+    "check-report": "Check of a model",
 }
 
 

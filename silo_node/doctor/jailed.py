@@ -6,7 +6,8 @@ from pathlib import Path
 
 from silo_node.config import NodeConfig
 from silo_node.doctor.findings import Finding, failed, skipped, well
-from silo_node.sandbox import Bind, Limits, choose
+from silo_node.sandbox import Bind, Limits
+from silo_node.sandbox.grant import sandbox_of
 from silo_node.sandbox.probes import run as run_probes
 from silo_node.state import Home
 from silo_node.wire.errors import MedSiloError
@@ -21,10 +22,10 @@ def check_sandbox(home: Home, config: NodeConfig) -> list[Finding]:
         remedy = "remove development_no_sandbox from silo.toml"
         return [failed("SN-SBX-001", "tasks run without a sandbox", remedy)]
     try:
-        sandbox = choose()
+        sandbox = sandbox_of(config)
     except MedSiloError as error:
         return [failed("SN-SBX-001", error.detail or error.title, error.hint)]
-    jailed = well("SN-SBX-001", "bubblewrap starts a jail")
+    jailed = well("SN-SBX-001", f"{config.sandbox.driver} starts a jail")
     results = run_probes(sandbox, hidden=[home.key_file, home.catalogue, home.raw])
     out = [result.title for result in results if not result.held]
     if out:
@@ -37,7 +38,7 @@ def check_model(config: NodeConfig) -> Finding:
     if config.development_no_sandbox:
         return skipped("SN-MDL-001", "tasks run without a sandbox")
     try:
-        sandbox = choose()
+        sandbox = sandbox_of(config)
     except MedSiloError as error:
         return skipped("SN-MDL-001", error.title)
     with tempfile.TemporaryDirectory(prefix="silo-doctor-") as name:
