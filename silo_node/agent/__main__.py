@@ -37,7 +37,8 @@ def _run(home: Home, ready_file: Path | None) -> None:
     start_logging(config.log_level)
     sandbox = choose(development_no_sandbox=config.development_no_sandbox)
     try_sandbox(home, sandbox)
-    serve(Node(home, config, load_identity(home), sandbox), ready_file)
+    while serve(Node(home, config, load_identity(home), sandbox), ready_file):
+        pass
 
 
 def try_sandbox(home: Home, sandbox: Sandbox) -> None:

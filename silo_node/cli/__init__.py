@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 app.command(name="enrol")(node.enrol)
 app.command(name="unenrol")(node.unenrol)
+app.command(name="rotate-key")(node.rotate_key)
 app.command(name="start")(node.start)
 app.command(name="status")(node.status)
 app.command(name="doctor")(node.doctor)

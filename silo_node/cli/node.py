@@ -67,6 +67,33 @@ def unenrol(
     show({"silo_id": enrolment.silo_id}, as_json=as_json, text=f"{enrolment.silo_name} has left {enrolment.hub_url}.")
 
 
+def rotate_key(
+    context: typer.Context,
+    token_only: Annotated[bool, typer.Option("--token-only", help="Keep the key; take a new token only.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Exchange this site's signing key and token for new ones. A running node takes them up by itself.
+
+    The hub takes the earlier ones for a day more, so that nothing on its way is lost. What they signed stays
+    verifiable. Tell the hub's admin the new fingerprint by telephone if somebody may have seen the old key.
+
+    Example: silo-node rotate-key
+    """
+    from silo_node.identity import load_enrolment, rotate
+
+    session = session_of(context)
+    with session.hub() as hub:
+        receipt = rotate(session.home, hub, session.identity, token_only=token_only)
+    fingerprint = load_enrolment(session.home).fingerprint
+    answer = {
+        "fingerprint": fingerprint,
+        "previous_until": receipt.previous_until,
+        "token_until": receipt.token_expires,
+    }
+    text = f"This site's fingerprint is now  {fingerprint}\nThe earlier key and token count until "
+    show(answer, as_json=as_json, text=f"{text}{receipt.previous_until:%d %b %Y, %H:%M} UTC.")
+
+
 def start(
     context: typer.Context,
     ready_file: Annotated[Path | None, typer.Option(help="Written once the node is at work.")] = None,
