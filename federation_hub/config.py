@@ -42,6 +42,12 @@ class HubConfig(BaseModel):
     poll_idle_seconds: Annotated[float, Field(gt=0, le=600)] = 5
     """How long a silo for which there is nothing to do is told to wait before it asks again."""
 
+    requests_per_minute: Annotated[int, Field(ge=60)] = 3000
+    """How many API requests one token may make; a tenth of it at once. A silo in an open round makes 600."""
+
+    anonymous_requests_per_minute: Annotated[int, Field(ge=10)] = 600
+    """How many API requests without a token one address may make; a quarter of it at once."""
+
     silo_token_days: Annotated[int, Field(ge=1, le=3650)] | None = 365
     """How long a silo's token is good for; ``silo-node rotate-key`` takes a new one. Absent: for ever."""
 
