@@ -21,6 +21,7 @@ from requests.utils import get_environ_proxies, select_proxy
 
 from silo_node import __version__
 from silo_node.config import NodeConfig
+from silo_node.credentials import PROXY, credential
 from silo_node.outbox.gate import Cleared
 from silo_node.wire.canonical import parse_object
 from silo_node.wire.errors import (
@@ -53,7 +54,8 @@ class Transport:
         self._key = key
         self.address = address.rstrip("/")
         self._timeouts = (config.connect_timeout_seconds, config.read_timeout_seconds)
-        self._proxies = {"http": config.proxy, "https": config.proxy} if config.proxy else None
+        proxy = config.proxy or credential(PROXY)
+        self._proxies = {"http": proxy, "https": proxy} if proxy else None
         self._session = requests.Session()
         self._session.headers.update({"User-Agent": f"silo-node/{__version__}", HEADER: str(CURRENT)})
         self._session.headers["Accept-Encoding"] = "identity"
@@ -183,9 +185,13 @@ class TrustedAdapter(HTTPAdapter):
 
 
 def proxy_for(address: str, config: NodeConfig) -> str | None:
-    """Return the forward proxy on the way to an address: the configuration's, else the environment's; or None."""
-    if config.proxy is not None:
-        return config.proxy
+    """Return the forward proxy on the way to an address, or None.
+
+    The configuration's counts first, then the service's credential, then the environment's.
+    """
+    chosen = config.proxy or credential(PROXY)
+    if chosen is not None:
+        return chosen
     return select_proxy(address, get_environ_proxies(address))
 
 
