@@ -3,6 +3,7 @@
 import difflib
 import os
 import tomllib
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -41,6 +42,18 @@ class HubConfig(BaseModel):
     poll_idle_seconds: Annotated[float, Field(gt=0, le=600)] = 5
     """How long a silo for which there is nothing to do is told to wait before it asks again."""
 
+    requests_per_minute: Annotated[int, Field(ge=60)] = 3000
+    """How many API requests one token may make; a tenth of it at once. A silo in an open round makes 600."""
+
+    anonymous_requests_per_minute: Annotated[int, Field(ge=10)] = 600
+    """How many API requests without a token one address may make; a quarter of it at once."""
+
+    silo_token_days: Annotated[int, Field(ge=1, le=3650)] | None = 365
+    """How long a silo's token is good for; ``silo-node rotate-key`` takes a new one. Absent: for ever."""
+
+    key_overlap_hours: Annotated[float, Field(ge=0, le=720)] = 24
+    """How long a silo's earlier key and token count after it has rotated them."""
+
     enrolment_code_seconds: Annotated[float, Field(gt=0, le=86_400)] = 900
     """How long a hospital's one-time code is good for."""
 
@@ -65,6 +78,10 @@ class HubConfig(BaseModel):
 
     development: bool = False
     """Shown to every silo and reader: this hub is not for real use."""
+
+    @property
+    def silo_token_lifetime(self) -> timedelta | None:
+        return None if self.silo_token_days is None else timedelta(days=self.silo_token_days)
 
     @property
     def database(self) -> str:

@@ -246,6 +246,15 @@ class NodeConfig(Settings):
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
     """The least serious lines the node's log has: debug, info, warning or error."""
 
+    log_file: Path | None = None
+    """Also write the log to this file and keep it small; not needed under systemd, whose journal does both."""
+
+    log_file_mb: Annotated[int, Field(ge=1, le=10_000)] = 20
+    """The size at which the log file is put aside and a new one begun."""
+
+    log_files_kept: Annotated[int, Field(ge=1, le=100)] = 5
+    """How many log files that were put aside are kept; the oldest is deleted."""
+
     limits: LimitSettings = LimitSettings()
     sandbox: SandboxSettings = SandboxSettings()
     poll: PollSettings = PollSettings()

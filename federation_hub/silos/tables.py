@@ -32,6 +32,28 @@ class Silo(Base):
     last_seen: Mapped[datetime | None]
 
 
+class SiloKeyRow(Base):
+    """Every key a silo has had. ``until`` is set once another follows; what it signed before stays verifiable."""
+
+    __tablename__ = "silo_key"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    silo_id: Mapped[str] = mapped_column(ForeignKey("silo.id"), index=True)
+    public_key: Mapped[str] = mapped_column(String(60))
+    since: Mapped[datetime] = mapped_column(default=now)
+    until: Mapped[datetime | None]
+
+
+class RequestNonce(Base):
+    """A nonce of a signed request, kept until the request's time is out of the window."""
+
+    __tablename__ = "request_nonce"
+
+    silo_id: Mapped[str] = mapped_column(ForeignKey("silo.id"), primary_key=True)
+    nonce: Mapped[str] = mapped_column(String(24), primary_key=True)
+    expires: Mapped[datetime] = mapped_column(index=True)
+
+
 class EnrolmentCode(Base):
     """A one-time code, kept as its hash. A used one is kept so that a second use can be told apart and reported."""
 

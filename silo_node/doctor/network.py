@@ -14,11 +14,12 @@ from silo_node.hub import Hub
 from silo_node.identity import Enrolment, dial, gate, load_enrolment, load_identity
 from silo_node.state import Home
 from silo_node.transport import proxy_for
-from silo_node.wire.enrolment import HubInformation
+from silo_node.wire.enrolment import HubInformation, SiloStatus
 from silo_node.wire.errors import MedSiloError
 from silo_node.wire.versions import negotiate
 
 SKEW_SECONDS = 60.0
+SOON_DAYS = 21
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
@@ -87,14 +88,22 @@ def check_standing(home: Home, config: NodeConfig) -> Finding:
     try:
         hub = dial(home, config, load_identity(home))
         try:
-            state = hub.status().state
+            seen = hub.status()
         finally:
             hub.close()
     except MedSiloError as error:
         return failed("SN-NET-007", str(error), error.hint)
-    if state == "active":
-        return well("SN-NET-007", "the hub sees this site as active")
-    return (warning if state == "pending" else failed)("SN-NET-007", f"the hub sees this site as {state}")
+    return judge_standing(seen, _now())
+
+
+def judge_standing(seen: SiloStatus, now: datetime) -> Finding:
+    """Return what is to be said of how the hub sees this site."""
+    if seen.state != "active":
+        say = warning if seen.state == "pending" else failed
+        return say("SN-NET-007", f"the hub sees this site as {seen.state}")
+    if seen.token_expires is not None and (days := (seen.token_expires - now).days) < SOON_DAYS:
+        return warning("SN-NET-007", f"the token ends in {max(days, 0)} days", "run silo-node rotate-key --token-only")
+    return well("SN-NET-007", "the hub sees this site as active")
 
 
 def check_versions(information: HubInformation) -> Finding:

@@ -121,6 +121,12 @@ PROBLEMS: dict[str, Problem] = {
     # who is asking
     "not-authenticated": Problem(401, "No valid token", "Send an active token as a bearer token."),
     "not-permitted": Problem(403, "This role may not do that", "Ask a person with the right role."),
+    "proof-missing": Problem(401, "The request is not signed", "Upgrade the node; it signs what it hands in."),
+    "proof-invalid": Problem(
+        401, "The request's signature is not valid", "Sign it with the silo's key; a proxy must not change the path."
+    ),
+    "clock-skew": Problem(401, "The request's time is not the hub's", "Set this machine's clock, e.g. with chrony."),
+    "request-replayed": Problem(409, "This very request was handed in before", "Make and sign a new one."),
     "silo-not-active": Problem(
         403, "The silo is not active", "Ask the hub's admin to compare the fingerprint and approve the silo."
     ),
