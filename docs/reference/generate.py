@@ -35,6 +35,7 @@ _WIRE_MODULES = (
     "transfers",
     "tasks",
     "estimates",
+    "strategies",
     "studies",
     "purposes",
     "intake",

@@ -8,7 +8,7 @@ import difflib
 import json
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -17,6 +17,7 @@ from silo_node.wire.base import Digest, Name, Title
 from silo_node.wire.benchmarks import BenchmarkReference
 from silo_node.wire.errors import BadInput, ConfigError
 from silo_node.wire.models import ModelReference
+from silo_node.wire.strategies import Combination, FedAvg, Mean, Strategy
 from silo_node.wire.studies import LocalTraining, StudyPlan
 
 
@@ -41,7 +42,12 @@ class PlanFile(BaseModel):
     """Verified updates a round needs; by default one from every silo."""
 
     deadline_seconds: Annotated[int, Field(ge=1, le=30 * 86_400)] = 3600
-    strategy: Literal["fedavg"] = "fedavg"
+    strategy: Strategy = FedAvg()
+    """A name, or a table with the name and its parameters."""
+
+    robust: Combination = Mean()
+    """A name, or a table with the name and its parameters."""
+
     norm_bound: Annotated[float, Field(gt=0, le=1e12)] | None = None
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     local: LocalTraining = LocalTraining()
@@ -91,6 +97,7 @@ def resolve_plan(plan: PlanFile, hub: Hub) -> StudyPlan:
             quorum=len(silos) if plan.quorum is None else plan.quorum,
             deadline_seconds=plan.deadline_seconds,
             strategy=plan.strategy,
+            robust=plan.robust,
             local=plan.local,
             norm_bound=plan.norm_bound,
             seed=plan.seed,

@@ -34,6 +34,7 @@ from federation_hub.web.words import metric_name, plural, reason
 from silo_node.web.formats import day, score
 from silo_node.wire.benchmarks import BenchmarkDefinition
 from silo_node.wire.errors import MedSiloError
+from silo_node.wire.strategies import chosen
 from silo_node.wire.studies import StudyPlan
 
 blueprint = Blueprint("study_pages", __name__)
@@ -267,7 +268,8 @@ def _facts(study: Study, plan: StudyPlan, benchmark: Benchmark) -> Facts:
     )
     return (
         ("Benchmark", title),
-        ("Strategy", f"{plan.strategy}, weighted by registered training cases"),
+        ("Strategy", chosen(plan.strategy)),
+        ("Sites' updates are combined by", chosen(plan.robust)),
         ("Local training", training),
         ("Quorum", f"{plan.quorum} of {plural(len(plan.silos), 'site')}"),
         ("Deadline of a round", f"{plan.deadline_seconds:,} s"),
