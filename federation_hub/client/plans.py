@@ -17,6 +17,7 @@ from silo_node.wire.base import Digest, Name, Title
 from silo_node.wire.benchmarks import BenchmarkReference
 from silo_node.wire.errors import BadInput, ConfigError
 from silo_node.wire.models import ModelReference
+from silo_node.wire.soundness import first_fault
 from silo_node.wire.strategies import Combination, FedAvg, Mean, Strategy
 from silo_node.wire.studies import LocalTraining, StudyPlan
 
@@ -77,15 +78,15 @@ def read_plan(path: Path) -> PlanFile:
 def resolve_plan(plan: PlanFile, hub: Hub) -> StudyPlan:
     """Look up what a plan file names and return the exact plan.
 
-    Raises ``WireError`` where the hub knows no such benchmark or model, ``BadInput`` where it knows no such silo or the
-    plan does not hold together.
+    Raises ``WireError`` where the hub knows no such benchmark or model, ``BadInput`` where it knows no such silo, the
+    numbers do not fit together or the plan cannot hold what it promises.
     """
     name, _, version = plan.benchmark.partition("@")
     benchmark = hub.benchmark(name, int(version) if version else None)
     model = hub.model(plan.model)
     silos = _silo_ids(plan.silos, hub.silos())
     try:
-        return StudyPlan(
+        exact = StudyPlan(
             name=plan.name,
             title=plan.title,
             benchmark=BenchmarkReference(
@@ -104,6 +105,9 @@ def resolve_plan(plan: PlanFile, hub: Hub) -> StudyPlan:
         )
     except ValidationError as error:
         raise BadInput("plan-invalid", str(error.errors(include_input=False)[0]["msg"])) from error
+    if (fault := first_fault(exact)) is not None:
+        raise BadInput(fault.code, fault.detail)
+    return exact
 
 
 def plan_text(*, name: str, benchmark: str, model: str, silos: list[str], rounds: int) -> str:
@@ -120,6 +124,8 @@ rounds = {rounds}
 # quorum = {len(silos)}             # verified updates a round needs; by default one from every silo
 deadline_seconds = 3600
 # norm_bound = 10.0      # the largest L2 norm an update may have
+strategy = "fedavg"      # or fedavgm, fedadagrad, fedadam, fedyogi, with parameters in a table [strategy]
+robust = "mean"          # or median, trimmed_mean, krum, ... with parameters in a table [robust]
 seed = 0
 
 [local]

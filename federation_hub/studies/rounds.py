@@ -23,6 +23,7 @@ from federation_hub.studies.rules import ROUND, ROUND_TAKES_UPDATES, Outlook, Ve
 from federation_hub.studies.service import abandon, cancel_tasks, move_round, plan_of, updates_of
 from federation_hub.studies.tables import Study, StudyRound, StudyUpdate
 from pipelines.bundles import read_bundle, weights_file
+from silo_node.wire.strategies import FLTrust
 from silo_node.wire.studies import RoundTask
 from silo_node.wire.transfers import BlobReference
 
@@ -92,19 +93,25 @@ def outlook(session: Session, found: StudyRound) -> Outlook:
     """Return where a round stands. A silo that declined, was suspended or took its consent back is not waited for."""
     plan = plan_of(session.get_one(Study, found.study_id))
     rows = session.execute(
-        select(StudyUpdate.state, Task.state, Silo.state)
+        select(StudyUpdate.state, Task.state, Silo.state, Silo.id)
         .join(Task, Task.id == StudyUpdate.task_id)
         .join(Silo, Silo.id == StudyUpdate.silo_id)
         .where(StudyUpdate.study_id == found.study_id)
         .where(StudyUpdate.number == found.number, StudyUpdate.attempt == found.attempt)
     ).all()
+    verified = {silo_id for update, _, _, silo_id in rows if update == "verified"}
+    pending = {
+        silo_id
+        for update, task, silo, silo_id in rows
+        if update in ("expected", "receiving") and task in _WORKING and silo == "active"
+    }
+    trusted = plan.robust.root if isinstance(plan.robust, FLTrust) and not found.validate_only else None
     return Outlook(
-        verified=sum(update == "verified" for update, _, _ in rows),
-        pending=sum(
-            update in ("expected", "receiving") and task in _WORKING and silo == "active" for update, task, silo in rows
-        ),
+        verified=len(verified),
+        pending=len(pending),
         quorum=0 if found.validate_only else plan.quorum,
         deadline=found.deadline,
+        root="here" if trusted is None or trusted in verified else "awaited" if trusted in pending else "gone",
     )
 
 

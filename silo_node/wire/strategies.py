@@ -167,6 +167,7 @@ _SITES_NEEDED: Mapping[str, tuple[int, int]] = {
     "krum": (2, 3),
     "multi_krum": (2, 3),
     "bulyan": (4, 3),
+    "fltrust": (0, 2),
 }
 
 
