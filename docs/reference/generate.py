@@ -36,6 +36,7 @@ _WIRE_MODULES = (
     "transfers",
     "tasks",
     "estimates",
+    "strategies",
     "studies",
     "purposes",
     "intake",

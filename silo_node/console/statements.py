@@ -14,6 +14,7 @@ from silo_node.web.formats import minute, score, seconds, short_digest, size
 from silo_node.wire.benchmarks import BenchmarkDefinition
 from silo_node.wire.cohorts import AssociationDecision, CohortRegistration
 from silo_node.wire.estimates import ClassEstimates, EstimateBlock, MetricEstimate, StructureEstimates
+from silo_node.wire.protection import what_protects_what
 from silo_node.wire.studies import RoundReport, StudyConsentRequest
 
 PUBLICATION = {
@@ -187,6 +188,7 @@ def _study_facts(request: StudyConsentRequest) -> tuple[Fact, ...]:
             f"the change of the model's weights; {bound}",
         ),
         Fact("And with it", "one validation score, rounded, and the seconds it took"),
+        *(Fact(entry.question, entry.answers[0], " ".join(entry.answers[1:])) for entry in what_protects_what(plan)),
     )
 
 

@@ -418,6 +418,19 @@ PROBLEMS: dict[str, Problem] = {
     "study-stopped": Problem(409, "The study was stopped", "Nothing to do; what was committed stays on record."),
     "study-unknown": Problem(404, "There is no such study", "List the studies."),
     "plan-invalid": Problem(422, "The study plan does not hold", "Run medsilo study check."),
+    "plan-rule-sites": Problem(
+        422,
+        "The quorum is too small for the rule that combines the updates",
+        "Raise the quorum, assume fewer liars, or choose another rule.",
+    ),
+    "plan-root-absent": Problem(
+        422, "The trusted silo takes no part in the study", "Name one of the plan's silos as the root."
+    ),
+    "plan-clipping-idle": Problem(
+        422,
+        "No update could ever be clipped",
+        "Set the clipping radius below the norm bound, or take the bound away.",
+    ),
     # statistics
     "too-few-cases": Problem(422, "Too few cases", "The value is left undefined."),
     "too-few-positives": Problem(422, "Too few cases of the class", "The value is left undefined."),
