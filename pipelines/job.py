@@ -102,6 +102,20 @@ class CheckJob(Value):
     threads: Threads = 1
 
 
+class PredictJob(Value):
+    """Answer one raw case with one segmentation model: ``raw/`` is its folder. Writes ``out/label.safetensors``.
+
+    The label map lies on the case's own voxels, not on the prepared ones.
+    """
+
+    kind: Literal["predict"] = "predict"
+    raw: Path
+    bundle: Path
+    definition: DefinitionJson
+    out: Path
+    threads: Threads = 1
+
+
 class InspectJob(Value):
     """Judge bundles without building anything: no torch, no case. Writes ``out/inspected.json``.
 
@@ -116,7 +130,9 @@ class InspectJob(Value):
     threads: Threads = 1
 
 
-Job = Annotated[PrepareJob | EvaluateJob | TrainSession | CheckJob | InspectJob, Field(discriminator="kind")]
+Job = Annotated[
+    PrepareJob | EvaluateJob | TrainSession | CheckJob | PredictJob | InspectJob, Field(discriminator="kind")
+]
 
 
 class Verdict(Value):

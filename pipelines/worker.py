@@ -24,6 +24,7 @@ from pipelines.job import (
     EvaluateJob,
     InspectJob,
     Job,
+    PredictJob,
     PrepareJob,
     ProgressEvent,
     ReadyEvent,
@@ -96,7 +97,7 @@ def run(job: Job, protocol: Protocol, commands: Iterable[str]) -> int:
     return 0
 
 
-def _do(job: PrepareJob | EvaluateJob | CheckJob, protocol: Protocol) -> None:
+def _do(job: PrepareJob | EvaluateJob | CheckJob | PredictJob, protocol: Protocol) -> None:
     """Run a batch job. Imports are here because each loads torch and MONAI, and only the kind at hand is needed."""
     if isinstance(job, PrepareJob):
         from pipelines.preparation.prepare import prepare_cases
@@ -106,6 +107,10 @@ def _do(job: PrepareJob | EvaluateJob | CheckJob, protocol: Protocol) -> None:
         from pipelines.inference import evaluate_models
 
         evaluate_models(job, protocol.progress)
+    elif isinstance(job, PredictJob):
+        from pipelines.prediction import predict_case
+
+        predict_case(job)
     else:
         from pipelines.check import check_bundle
 

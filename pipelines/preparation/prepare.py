@@ -57,10 +57,10 @@ def prepare_cases(job: PrepareJob, progress: Callable[[int, int], None]) -> None
 
 def prepare_case(folder: Path, job: PrepareJob, apply: Callable[[Data], Data]) -> dict[str, np.ndarray[Any, Any]]:
     """Prepare one raw case; raises ``image-invalid``, ``case-without-label`` or ``label-unknown``."""
-    raw = _read_raw(folder)
-    data: Data = {"image": _meta_tensor(folder / "image.safetensors", "image", raw, job)}
+    raw = read_raw(folder)
+    data: Data = {"image": meta_tensor(folder / "image.safetensors", "image", raw, job)}
     if job.task == "segmentation":
-        data["label"] = _meta_tensor(folder / "label.safetensors", "label", raw, job)
+        data["label"] = meta_tensor(folder / "label.safetensors", "label", raw, job)
         if data["label"].shape[1:] != data["image"].shape[1:]:
             raise PipelineError("image-invalid", "image and label differ in shape")
     try:
@@ -73,14 +73,16 @@ def prepare_case(folder: Path, job: PrepareJob, apply: Callable[[Data], Data]) -
     return _checked(data, raw, job)
 
 
-def _read_raw(folder: Path) -> RawCase:
+def read_raw(folder: Path) -> RawCase:
+    """Return a raw case's record; raises ``image-invalid``."""
     try:
         return RawCase.model_validate_json((folder / "case.json").read_bytes())
     except (OSError, ValidationError):
         raise PipelineError("image-invalid", "case.json is missing or not sound") from None
 
 
-def _meta_tensor(path: Path, name: str, raw: RawCase, job: PrepareJob) -> MetaTensor:
+def meta_tensor(path: Path, name: str, raw: RawCase, job: PrepareJob) -> MetaTensor:
+    """Return a raw case's image or label map as MONAI takes it, placed by the case's affine."""
     try:
         array = load_file(path)[name]
     except FileNotFoundError:

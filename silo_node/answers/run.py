@@ -1,18 +1,20 @@
 """From a label map beside a series in the private store to objects on disk, and to the PACS where somebody asks."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom import Dataset, dcmread
 
 from silo_node.answers.objects import Answer, measurements_object, segmentation_object
+from silo_node.deidentify.pixel_risk import TOMOGRAPHIC
 from silo_node.intake.nifti import read_nifti
 from silo_node.intake.objects.files import ObjectFiles
 from silo_node.intake.objects.index import ObjectIndex
 from silo_node.intake.pacs.association import Pacs
 from silo_node.intake.silence import silent_decoders
+from silo_node.series.geometry import Grid
 from silo_node.series.segmentation import lay_over
 from silo_node.series.volume import series_volume
 from silo_node.state import Home
@@ -36,12 +38,10 @@ class AnswerObjects:
         return paths
 
 
-def answer_series(
-    home: Home, series: str, label_map: Path, *, collection: str, structures: Sequence[str], model: str
-) -> AnswerObjects:
-    """Return the objects for a NIfTI label map of a series, given by its Series Instance UID.
+def answer_series(home: Home, series: str, *, collection: str, answered: Callable[[Grid], Answer]) -> AnswerObjects:
+    """Return the objects for an answer to a series, given by its Series Instance UID.
 
-    Raises :class:`BadInput`: ``series-unknown``, ``segmentation-mismatch`` where the map lies on other voxels,
+    Raises :class:`BadInput`: ``series-unknown``, ``segmentation-mismatch`` where the answer lies on other voxels,
     ``label-unknown``, or why the series is no volume.
     """
     with ObjectIndex(home) as index:
@@ -50,12 +50,21 @@ def answer_series(
         raise BadInput("series-unknown", f"collection {collection} has no series of that UID")
     files = ObjectFiles(home)
     with silent_decoders():
-        slices = [dcmread(io.BytesIO(files.read(row))) for row in rows]
+        slices = [dcmread(io.BytesIO(files.read(row))) for row in rows if row.sop_class in TOMOGRAPHIC]
         grid = series_volume(slices).grid
-        drawn = read_nifti(label_map, None)
-        answer = Answer(lay_over(drawn.image, drawn.affine or (), grid), tuple(structures), model)
+        answer = answered(grid)
         segmentation = segmentation_object(slices, grid, answer)
         return AnswerObjects(segmentation, measurements_object(slices, grid, segmentation, answer))
+
+
+def drawn_answer(label_map: Path, structures: Sequence[str], model: str) -> Callable[[Grid], Answer]:
+    """Return an answer that was drawn elsewhere, as a NIfTI label map on the voxels of the series."""
+
+    def answered(grid: Grid) -> Answer:
+        drawn = read_nifti(label_map, None)
+        return Answer(lay_over(drawn.image, drawn.affine or (), grid), tuple(structures), model)
+
+    return answered
 
 
 def push(objects: AnswerObjects, pacs: Pacs) -> None:

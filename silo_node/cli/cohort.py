@@ -51,7 +51,7 @@ def build(
     from silo_node.sandbox.grant import sandbox_of
 
     session = session_of(context)
-    question = _read_definition(definition, benchmark) if definition else _ask_hub(session, benchmark, version)
+    question = question_of(session, definition, benchmark, version)
     asked = _read_query(query)
     sandbox = sandbox_of(session.config)
     with progress_bar("Preparing", quiet=as_json) as progress:
@@ -160,6 +160,11 @@ def retire(
     told = _tell_hub(session, row)
     said = {True: " The hub knows.", False: " The hub could not be reached: run this again to tell it.", None: ""}
     show({**_facts(row), "hub_told": told}, as_json=as_json, text=_line(row) + said[told])
+
+
+def question_of(session: Session, path: Path | None, name: str, version: int | None) -> "BenchmarkDefinition":
+    """Return a benchmark's definition from a file, or from the hub where none is given."""
+    return _read_definition(path, name) if path else _ask_hub(session, name, version)
 
 
 def _read_definition(path: Path, name: str) -> "BenchmarkDefinition":

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
+from benchmarks.demonstration import reference_profile
+from benchmarks.hippocampus_dicom import demo
 from silo_node.series.segmentation import segment_labels
 from silo_node.series.volume import Volume, series_volume
 from silo_node.state import Home
@@ -135,6 +137,29 @@ def test_what_cannot_be_answered_is_told_with_a_code(node: SiloNode, tmp_path: P
     nibabel.save(nibabel.Nifti1Image(np.zeros((35, 51, 32), np.uint8), np.eye(4)), labels)
     assert node.code(*call, "--series", series_uid(), *STRUCTURES) == "segmentation-mismatch"
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_model_is_asked_about_the_real_series_in_the_sandbox(node: SiloNode, tmp_path: Path, crop: Volume) -> None:
+    """The benchmark's reference network, its first random weights, on a hippocampus crop that nobody labelled."""
+    from pipelines.authoring import initial_weights, make_bundle
+
+    folder = Path(demo.__file__).parent
+    profile = reference_profile(folder)
+    bundle = tmp_path / "Random U-Net.zip"
+    make_bundle(bundle, profile, initial_weights(profile, 3), title="M", description="For tests.", authors="Test")
+    found = node.json(
+        *("answer", "predict", str(bundle), "--benchmark", "hippocampus_dicom", "--series", series_uid()),
+        *("--definition", str(folder / "benchmark.toml"), "--out", str(tmp_path / "out")),
+    )
+    segmentation = dcmread(found["files"][0])
+    labels = segment_labels(segmentation, crop.grid)
+    assert labels.shape == crop.values.shape
+    assert labels.any()
+    assert [item.SegmentLabel for item in segmentation.SegmentSequence] == ["anterior", "posterior"]
+    algorithm = segmentation.SegmentSequence[0].SegmentationAlgorithmIdentificationSequence[0]
+    assert algorithm.AlgorithmName == "Random U-Net"
+    assert not list(Home(node.home).private.glob("asked-*"))
 
 
 def test_nothing_of_an_answer_is_in_the_outbox_or_the_egress_log(node: SiloNode, tmp_path: Path, crop: Volume) -> None:
