@@ -9,12 +9,15 @@ from typing import Any
 import highdicom
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import generate_uid
+from scipy.spatial.transform import Rotation
 
-from silo_node.series.geometry import Grid
+from silo_node.series.geometry import Grid, Plane, arrange
 from silo_node.series.segmentation import lay_over, segment_labels
 from silo_node.series.volume import series_volume
 from silo_node.wire.errors import BadInput
@@ -103,6 +106,31 @@ def test_an_oblique_volume_comes_back_in_any_order_of_its_slices() -> None:
     expected = np.array(volume.affine)[:3, :3] / volume.spacing_mm
     assert np.allclose(expected, np.array([row, column, np.cross(row, column)]).T * [[-1], [-1], [1]], atol=1e-3)
     assert np.allclose(np.array(volume.affine)[:3, 3], (106.943, 153.485, 76.2415), atol=1e-3)
+
+
+@given(
+    st.tuples(*[st.floats(-3, 3)] * 3),
+    st.tuples(*[st.floats(0.1, 8)] * 3),
+    st.tuples(*[st.floats(-400, 400)] * 3),
+    st.permutations(range(6)),
+)
+def test_every_voxel_of_any_grid_lies_where_its_slice_says(
+    turn: tuple[float, ...], spacing: tuple[float, ...], origin: tuple[float, ...], order: list[int]
+) -> None:
+    """The standard's own equation (PS3.3 C.7.6.2.1.1), for any direction, spacing and order of arrival."""
+    axes = Rotation.from_euler("xyz", turn).as_matrix()
+    row, column, normal = axes.T
+    planes = [
+        Plane(tuple(origin + normal * spacing[2] * number), tuple(row), tuple(column), (spacing[1], spacing[0]), (5, 7))
+        for number in order
+    ]
+    grid = arrange(planes)
+    assert grid.shape == (7, 5, 6)
+    assert [order[index] for index in grid.order] == list(range(6))
+    for voxel in ((0, 0, 0), (6, 4, 5), (3, 1, 2)):
+        slice_there = planes[grid.order[voxel[2]]]
+        lps = slice_there.position + row * spacing[0] * voxel[0] + column * spacing[1] * voxel[1]
+        assert np.allclose(np.array(grid.affine) @ [*voxel, 1], [-lps[0], -lps[1], lps[2], 1], atol=1e-6)
 
 
 def test_left_is_left() -> None:
