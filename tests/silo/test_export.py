@@ -30,7 +30,7 @@ from tests.silo.test_cohort_cli import SiloNode
 EVERY_RISK = frozenset(RISKS)
 REAL = (
     "udacity-study1/13_HCropVolume/*.dcm",
-    "nih-ge/mr_0004/*-000[01][0-9].dcm",
+    "nih-ge/mr_0004/*-0000[0-9].dcm",
     "nih-siemens/mr_000?/*.dcm",
     "dcmqi-seg-sr/0?.dcm",
     "pydicom/CT_small.dcm",
@@ -79,7 +79,7 @@ def exported(site: Home, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
 
 def test_every_object_is_written_once_and_only_its_owner_reads_it(exported: tuple[Path, Exported]) -> None:
     out, done = exported
-    assert done.written == len(written(out)) > 60
+    assert done.written == len(written(out)) > 50
     assert done.refused == {}
     assert {stat.S_IMODE(path.stat().st_mode) for path in out.rglob("*.dcm")} == {0o600}
     assert json.loads((out / "export.json").read_text())["written"] == done.written

@@ -23,7 +23,7 @@ from tests.data import data_folder
 from tests.silo.preparations import fit
 from tests.silo.test_cohort_cli import SiloNode
 
-STUDIES = 4
+STUDIES = 3
 
 
 @pytest.fixture(scope="module")
