@@ -17,6 +17,9 @@ from silo_node.wire.errors import HubUnavailable, MedSiloError
 from silo_node.wire.tasks import Heartbeat, Task
 
 LONGEST_BEAT_SECONDS = 5.0
+STEPS = 20
+"""How finely the hub is told how far the work has come: the counts are the jail's, and could be made to say more."""
+
 _LOG = logging.getLogger("silo_node.agent")
 
 
@@ -50,6 +53,11 @@ class Claim:
         """Plan the next heartbeat well within a lease."""
         self.lease_seconds = lease_seconds
         self.next_beat = time.monotonic() + min(lease_seconds / 3, LONGEST_BEAT_SECONDS)
+
+
+def coarse(done: int, total: int) -> tuple[int, int]:
+    """Return progress in twentieths; nothing of the counts themselves goes on."""
+    return (min(STEPS * done // total, STEPS), STEPS) if total > 0 else (0, 0)
 
 
 class LeaseKeeper:
@@ -113,7 +121,8 @@ class LeaseKeeper:
         hub.close()
 
     def _beat(self, claim: Claim, hub: Hub) -> None:
-        beat = Heartbeat(state=claim.state, done=claim.done, total=max(claim.total, claim.done))
+        done, total = coarse(claim.done, claim.total)
+        beat = Heartbeat(state=claim.state, done=done, total=total)
         try:
             answer = hub.heartbeat(claim.task.task_id, beat)
         except HubUnavailable:

@@ -33,10 +33,10 @@ from silo_node.policy import EvaluationRequest, decide_evaluation, decide_spendi
 from silo_node.policy.bits import block_bits
 from silo_node.policy.budget import NOTHING, Ledger, Spent
 from silo_node.policy.differencing import Told, decide_difference
-from silo_node.policy.schema import DisclosureRules
+from silo_node.policy.disclosure import stricter
 from silo_node.sandbox import Bind
 from silo_node.sandbox.work import WorkCancelled, run_job
-from silo_node.wire.benchmarks import BenchmarkDefinition, DisclosureLimits
+from silo_node.wire.benchmarks import BenchmarkDefinition
 from silo_node.wire.canonical import canonical_bytes
 from silo_node.wire.digests import digest_bytes, hex_part
 from silo_node.wire.errors import PolicyRefusal, WorkFailed
@@ -109,7 +109,7 @@ def _refuse_difference(
     node: Node, told: Told, body: EvaluationTask, holding: Holding, definition: BenchmarkDefinition
 ) -> None:
     """Raise :class:`PolicyRefusal` where this report and an earlier one together would tell of few patients."""
-    limits = _stricter(definition.disclosure, load_policy(node.home).disclosure)
+    limits = stricter(definition.disclosure, load_policy(node.home).disclosure)
     others = told.others(body.benchmark.name, body.cohort)
     decision = decide_difference(limits.minimum_cell, _patients(holding), others)
     if decision.code is not None:
@@ -206,7 +206,7 @@ def _block(
 ) -> EstimateBlock:
     models = tuple(model.digest for model in body.models)
     scores = [_kept(node, body, model) for model in body.models]
-    limits = _stricter(definition.disclosure, load_policy(node.home).disclosure)
+    limits = stricter(definition.disclosure, load_policy(node.home).disclosure)
     computed = estimated(definition, body.benchmark.digest, _cases(holding), scores, _seed(node, body), limits)
     block = {
         "task_id": task_id,
@@ -228,16 +228,6 @@ def _block(
     except ValidationError as error:
         place = ".".join(str(part) for part in error.errors(include_input=False)[0]["loc"])
         raise WorkFailed("output-invalid", f"the estimates do not fit the declared block at {place}") from None
-
-
-def _stricter(benchmark: DisclosureLimits, site: DisclosureRules) -> DisclosureLimits:
-    """Return the limits a block is made under, of the benchmark's and the site's own the stricter each."""
-    return DisclosureLimits(
-        minimum_class=max(benchmark.minimum_class, site.minimum_class),
-        minimum_cell=max(benchmark.minimum_cell, site.minimum_cell),
-        minimum_sites=benchmark.minimum_sites,
-        decimals=min(benchmark.decimals, site.decimals),
-    )
 
 
 def _seed(node: Node, body: EvaluationTask) -> int:

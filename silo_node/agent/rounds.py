@@ -15,9 +15,10 @@ from silo_node.agent.updates import check_update
 from silo_node.benchmarks import known_benchmark
 from silo_node.hub import Hub
 from silo_node.policy import RoundRequest, decide_round, load_policy
+from silo_node.policy.disclosure import stricter
 from silo_node.sandbox import Bind
 from silo_node.sandbox.work import TrainingSession, WorkCancelled, known_code
-from silo_node.wire.benchmarks import BenchmarkDefinition
+from silo_node.wire.benchmarks import METRICS, BenchmarkDefinition
 from silo_node.wire.canonical import message_digest
 from silo_node.wire.digests import digest_file, hex_part
 from silo_node.wire.errors import PolicyRefusal, WorkFailed
@@ -67,7 +68,9 @@ class StudySessions:
         """
         home, longest = self._node.home, self._node.config.poll.backoff_seconds
         holding = self._permitted(body, agreed)
-        definition = persist(partial(known_benchmark, home, body.plan.benchmark, hub), claim.cancelled, longest)
+        published = persist(partial(known_benchmark, home, body.plan.benchmark, hub), claim.cancelled, longest)
+        limits = stricter(published.disclosure, load_policy(home).disclosure)
+        definition = published.model_copy(update={"disclosure": limits})
         persist(partial(hub.fetch_model, body.plan.model, home.bundles), claim.cancelled, longest)
         exchange = self._folder(body.study_id) / "exchange"
         name = f"{hex_part(body.weights.digest)}.safetensors"
@@ -142,7 +145,7 @@ class StudySessions:
         session.used = time.monotonic()
         verify_holding(self._node.home, holding)
         kept = self._keep(claim, weights, update) if update is not None else None
-        report = _report(self._node, claim, body, definition, event, kept.blob if kept else None)
+        report = _report(self._node, claim, body, holding, definition, event, kept.blob if kept else None)
         return Answer(report, kept.path if kept else None)
 
     def _session(self, body: RoundTask, holding: Holding, definition: BenchmarkDefinition) -> _Session:
@@ -220,16 +223,20 @@ def _report(
     node: Node,
     claim: Claim,
     body: RoundTask,
+    holding: Holding,
     definition: BenchmarkDefinition,
     event: RoundEvent,
     update: BlobReference | None,
 ) -> RoundReport:
     value = event.score.value
+    if METRICS.get(event.score.metric, ("",))[0] != definition.task:
+        raise WorkFailed("output-invalid", "the score is of a metric that is not one of the benchmark's kind")
     score = SiteScore(
         metric=event.score.metric,
         value=None if value is None else round(min(max(value, 0.0), 1000.0), definition.disclosure.decimals),
         reason=known_code(event.score.reason) if event.score.reason else None,
-        cases=event.score.cases,
+        # What this site knows is not taken from the jail.
+        cases=holding.manifest.count("validation"),
     )
     return RoundReport(
         task_id=claim.task.task_id,

@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 from safetensors.numpy import save, save_file
 
+from silo_node.agent.claims import coarse
 from silo_node.agent.estimation import estimated
 from silo_node.agent.scores import adopt_partial, keep_scores, read_scores, scores_path
 from silo_node.agent.updates import check_update
 from silo_node.cohorts.manifest import ManifestCase
+from silo_node.policy.disclosure import stricter
+from silo_node.policy.schema import DisclosureRules
 from silo_node.state import Home
+from silo_node.wire.benchmarks import DisclosureLimits
 from silo_node.wire.canonical import message_digest
 from silo_node.wire.errors import WorkFailed
 from silo_node.wire.estimates import ClassEstimates, StructureEstimates
@@ -206,3 +210,20 @@ def test_statistics_that_fail_are_a_coded_failure(tmp_path: Path) -> None:
     with pytest.raises(WorkFailed) as caught:
         estimated(classification(), "blake3:" + "a" * 64, [], [tmp_path / "absent"], seed=1)
     assert caught.value.code == "work-failed"
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "told"),
+    [(0, 0, (0, 0)), (29, 600, (0, 20)), (30, 600, (1, 20)), (600, 600, (20, 20)), (9**9, 7, (20, 20))],
+)
+def test_progress_is_told_in_twentieths(done: int, total: int, told: tuple[int, int]) -> None:
+    """The counts are the jail's: two numbers of its choice every five seconds would carry an image away in a day."""
+    assert coarse(done, total) == told
+
+
+def test_a_sites_own_limits_count_where_they_are_stricter() -> None:
+    """For each limit by itself; the fewest sites are the hub's affair."""
+    benchmark = DisclosureLimits(minimum_class=20, minimum_cell=10, decimals=4)
+    assert stricter(benchmark, DisclosureRules()) == benchmark
+    strict = stricter(benchmark, DisclosureRules(minimum_class=50, minimum_cell=5, decimals=2))
+    assert (strict.minimum_class, strict.minimum_cell, strict.decimals) == (50, 10, 2)
