@@ -94,7 +94,7 @@ class BudgetRules(Settings):
     submissions: Annotated[int, Field(ge=0, le=100_000)] = 100
     """Different models of one owner that are evaluated."""
 
-    bits: Annotated[float, Field(ge=0, le=10**12)] = 1_000_000
+    bits: Annotated[float, Field(ge=0, le=10**12)] = 200_000
     """Bits released on an owner's models: of each number, the logarithm of its range over its step."""
 
     epsilon: Annotated[float, Field(gt=0, le=1000)] | None = None
