@@ -25,7 +25,7 @@ from silo_node.wire.errors import SandboxUnavailable
 PROCESSES = 16
 """How many processes the probes' jail may have; the last probe tries one more."""
 
-LIMITS = Limits(wall_seconds=20, memory_mb=500, file_mb=1, scratch_mb=16, processes=PROCESSES)
+LIMITS = Limits(wall_seconds=60, memory_mb=500, file_mb=1, scratch_mb=16, processes=PROCESSES)
 MACHINE_FILES = ("/etc", "/etc/shadow", "/etc/passwd", "/home", "/root", "/var", "/run", "/sys", "/srv")
 """Places of the machine that no jail shows; one of the same name inside must be another."""
 
