@@ -25,6 +25,8 @@ def new_token(prefix: Prefix) -> str:
 def well_formed(token: str) -> bool:
     """Tell whether a token has a known prefix and its checksum is right, before any database is asked."""
     prefix, body, check = token[:4], token[4 : 4 + _BODY], token[4 + _BODY :]
+    if not token.isascii():
+        return False
     return prefix in ("mss_", "msp_") and len(body) == _BODY and secrets.compare_digest(_checksum(body), check)
 
 
