@@ -48,6 +48,10 @@ class HubConfig(BaseModel):
     anonymous_requests_per_minute: Annotated[int, Field(ge=10)] = 600
     """How many API requests without a token one address may make; a quarter of it at once."""
 
+    trusted_proxy: str | None = None
+    """Address of the reverse proxy in front, such as ``127.0.0.1``: its ``X-Forwarded-For`` is then believed. Without
+    it all callers behind the proxy count as one address."""
+
     silo_token_days: Annotated[int, Field(ge=1, le=3650)] | None = 365
     """How long a silo's token is good for; ``silo-node rotate-key`` takes a new one. Absent: for ever."""
 

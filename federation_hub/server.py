@@ -57,6 +57,7 @@ def serve(
         asyncore_use_poll=True,
         ident="medsilo",
         clear_untrusted_proxy_headers=True,
+        **_behind(config.trusted_proxy),
     )
     stop_on_signals()
     shown = f"[{host}]" if ":" in host else host
@@ -68,6 +69,13 @@ def serve(
     server.run()
     server.close()
     _log.info("stopped", pid=os.getpid())
+
+
+def _behind(proxy: str | None) -> dict[str, object]:
+    """Return what waitress must know of a reverse proxy: whose word about the caller's address is believed."""
+    if proxy is None:
+        return {}
+    return {"trusted_proxy": proxy, "trusted_proxy_headers": {"x-forwarded-for"}, "trusted_proxy_count": 1}
 
 
 def stop_on_signals() -> None:

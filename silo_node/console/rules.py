@@ -42,6 +42,10 @@ def _text(value: Any) -> str:
     return "not set" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def _stricter(value: int, loosest: int, words: str) -> str:
+    return "The benchmark's own limit counts; this site adds none." if value == loosest else words
+
+
 def _anybody(names: list[str] | None, who: str) -> str:
     if names is None:
         return f"Any {who} that the hub knows may ask."
@@ -71,9 +75,9 @@ _SENTENCES: dict[str, Callable[[Any], str]] = {
         if n > 1
         else "One person's release is enough for a thing that waits."
     ),
-    "disclosure.minimum_class": lambda n: f"No class with fewer than {n} patients is told, if the benchmark asks less.",
-    "disclosure.minimum_cell": lambda n: f"No count under {n} is told, if the benchmark asks less.",
-    "disclosure.decimals": lambda n: f"Released numbers have {n} decimals at most.",
+    "disclosure.minimum_class": lambda n: _stricter(n, 1, f"No class with fewer than {n} patients is told."),
+    "disclosure.minimum_cell": lambda n: _stricter(n, 1, f"No count under {n} is told."),
+    "disclosure.decimals": lambda n: _stricter(n, 6, f"Released numbers have {n} decimals at most."),
     "budget.submissions": lambda n: f"At most {n} models of one owner are run in a month.",
     "budget.bits": lambda n: f"Results of one owner's models tell at most {n:,.0f} bits a month.",
     "budget.epsilon": lambda n: (

@@ -27,7 +27,7 @@ from silo_node.state import Home
 from silo_node.wire.errors import MedSiloError
 
 LINES = 500
-_HIDDEN_SETTINGS = frozenset({"hub_url", "proxy", "ca_bundle", "log_file", "intake", "pacs"})
+_HIDDEN_SETTINGS = frozenset({"hub_url", "proxy", "ca_bundle", "log_file", "intake", "sandbox"})
 """Addresses and paths of the hospital's own network: only whether they are set is told."""
 
 _LOG_FIELDS = ("time", "level", "logger", "event", "fault", "at", *FIELDS)

@@ -20,6 +20,8 @@ RULES = {
 def reading(browser: Browser, **options: Any) -> Iterator[Page]:
     """Yield a fresh page; any error or refusal the browser reports fails the test."""
     context = browser.new_context(**options)
+    # On a machine that does other work, too, a page may take long; one that never comes still fails.
+    context.set_default_timeout(60_000)
     page = context.new_page()
     complaints: list[str] = []
     page.on(

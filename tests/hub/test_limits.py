@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+import requests
 from flask import Flask
 
 from federation_hub.accounts.tokens import new_token
@@ -11,6 +12,7 @@ from federation_hub.app import create_app
 from federation_hub.config import HubConfig
 from federation_hub.limits import Buckets, Limiter, Rate
 from federation_hub.services import Services
+from tests.conftest import start_hub, stop_hub
 from tests.hub.federation import Caller
 
 
@@ -77,6 +79,24 @@ def test_too_many_requests_get_a_code_and_the_time_to_wait(strict: Flask, admin_
     assert anybody.get("/hub").status_code == 429
     assert anybody.http.get("/healthz").status_code == 200
     assert anybody.http.get("/").status_code == 200
+
+
+def test_behind_a_reverse_proxy_callers_are_told_apart_by_the_one_that_is_trusted(tmp_path: Path) -> None:
+    """And by nobody else's word."""
+    home = tmp_path / "hub"
+    home.mkdir()
+    (home / "hub.toml").write_text('trusted_proxy = "127.0.0.1"\nanonymous_requests_per_minute = 40\n')
+    hub = start_hub(home)
+
+    def ask(caller: str) -> int:
+        headers = {"X-Forwarded-For": caller}
+        return requests.get(f"{hub.url}/api/v1/hub", headers=headers, timeout=30).status_code
+
+    try:
+        assert [ask("192.0.2.7") for _ in range(11)] == [200] * 10 + [429]
+        assert ask("192.0.2.8") == 200
+    finally:
+        stop_hub(hub)
 
 
 def test_who_tries_tokens_shuts_out_nobody_else_behind_the_address(strict: Flask, admin_token: str) -> None:

@@ -359,6 +359,15 @@ def test_the_first_page_says_whether_the_node_runs(fresh: tuple[Home, StandIn]) 
     assert "The node is not running" in client.get("/home/live").text
 
 
+def test_a_site_that_has_nothing_yet_is_told_how_to_begin(tmp_path: Path) -> None:
+    """Every page stands before the node is enrolled, and the first one says what comes next."""
+    client = signed_in(Home(tmp_path).create())
+    for path in ("/", "/approvals", "/work", "/cohorts", "/studies", "/left", "/policy", "/health"):
+        assert client.get(path).status_code == 200, path
+    assert "silo-node enrol --hub" in client.get("/").text
+    assert "There is no policy file yet" in client.get("/policy").text
+
+
 def test_the_command_makes_links_and_passwords(tmp_path: Path) -> None:
     """For a console that runs already, and for nobody but whoever runs the command."""
 
