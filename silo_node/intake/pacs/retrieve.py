@@ -1,10 +1,10 @@
 """Studies from a PACS over DICOM itself: found with C-FIND, and sent to the listener here on C-MOVE (PS3.4 annex C)."""
 
+import contextlib
 import socket
 import ssl
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,25 @@ STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 STUDY_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
 _PENDING = (0xFF00, 0xFF01)
 _UNKNOWN_DESTINATION = 0xA801
+
+
+class _Line:
+    """One association for many requests, made anew when the PACS has broken it off."""
+
+    def __init__(self, associate: Callable[[str], Association], context: str) -> None:
+        self._associate, self._context = associate, context
+        self._association: Association | None = None
+
+    def open(self) -> Association:
+        """Return an association that is established; raises ``pacs-unreachable``, ``pacs-refused``."""
+        if self._association is None or not self._association.is_established:
+            self._association = self._associate(self._context)
+        return self._association
+
+    def close(self) -> None:
+        """Release the association."""
+        if self._association is not None and self._association.is_established:
+            self._association.release()
 
 
 @dataclass(frozen=True)
@@ -62,10 +81,10 @@ class PacsSource:
         ``pacs-unreachable``, ``pacs-refused``, ``listener-unavailable``.
         """
         studies = self.studies()
-        with self._listener.open(inbox):
+        with self._listener.open(inbox), contextlib.closing(_Line(self._associate, STUDY_ROOT_MOVE)) as line:
             for done, study in enumerate(studies):
                 inbox.progress(done, len(studies))
-                self._deliver_study(study, inbox)
+                self._deliver_study(study, inbox, line)
             inbox.progress(len(studies), len(studies))
 
     def studies(self) -> list[FoundStudy]:
@@ -77,10 +96,10 @@ class PacsSource:
         for keyword, value in self._query.keys().items():
             setattr(identifier, keyword, value)
         silent_at = time.monotonic() + self._pacs.timeout_seconds
-        with self._association(STUDY_ROOT_FIND) as association:
-            return list(_found(association.send_c_find(identifier, STUDY_ROOT_FIND), silent_at))
+        with contextlib.closing(_Line(self._associate, STUDY_ROOT_FIND)) as line:
+            return list(_found(line.open().send_c_find(identifier, STUDY_ROOT_FIND), silent_at))
 
-    def _deliver_study(self, study: FoundStudy, inbox: Inbox) -> None:
+    def _deliver_study(self, study: FoundStudy, inbox: Inbox, line: "_Line") -> None:
         place = Item(study.study, "")
         known = len(inbox.known_instances(study.study))
         if study.instances is not None and known >= study.instances:
@@ -88,7 +107,7 @@ class PacsSource:
             inbox.settle_delivered()
             inbox.pass_by(place)
             return
-        moved = self._move(study)
+        moved = self._move(study, line.open())
         if moved.status == _UNKNOWN_DESTINATION:
             raise MedSiloError("pacs-refused", f"the PACS does not know {self._own_title}, where it is to send")
         complete = moved.status == 0 and not moved.failed
@@ -98,19 +117,17 @@ class PacsSource:
         else:
             inbox.refuse(place, "pacs-failed")
 
-    def _move(self, study: FoundStudy) -> _Moved:
+    def _move(self, study: FoundStudy, association: Association) -> _Moved:
         identifier = Dataset()
         identifier.QueryRetrieveLevel = "STUDY"
         identifier.StudyInstanceUID = study.study
         last, failed = None, 0
-        with self._association(STUDY_ROOT_MOVE) as association:
-            for status, _ in association.send_c_move(identifier, self._own_title, STUDY_ROOT_MOVE):
-                last = int(status.Status) if "Status" in status else None
-                failed = int(status.get("NumberOfFailedSuboperations", None) or 0)
+        for status, _ in association.send_c_move(identifier, self._own_title, STUDY_ROOT_MOVE):
+            last = int(status.Status) if "Status" in status else None
+            failed = int(status.get("NumberOfFailedSuboperations", None) or 0)
         return _Moved(last, failed)
 
-    @contextmanager
-    def _association(self, context: str) -> Iterator[Association]:
+    def _associate(self, context: str) -> Association:
         silence()
         entity = AE(ae_title=self._own_title)
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = self._pacs.timeout_seconds
@@ -123,11 +140,7 @@ class PacsSource:
             raise MedSiloError("pacs-unreachable", self.root) from None
         if not association.is_established:
             raise self._refusal(association)
-        try:
-            yield association
-        finally:
-            if association.is_established:
-                association.release()
+        return association
 
     def _refusal(self, association: Association) -> MedSiloError:
         if association.is_rejected:
