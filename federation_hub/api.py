@@ -22,8 +22,11 @@ from federation_hub.accounts.authentication import authenticate
 from federation_hub.errors import MalformedMessage, declared_fields
 from federation_hub.intake.bodies import note_body, seen
 from federation_hub.services import services
+from federation_hub.silos.keys import require_proof
 from silo_node.wire.canonical import parse_object
+from silo_node.wire.envelope import Envelope
 from silo_node.wire.errors import MedSiloError, WireError
+from silo_node.wire.proof import PROOF_HEADER
 from silo_node.wire.versions import HEADER, SUPPORTED
 
 SILO = frozenset({"silo"})
@@ -110,9 +113,18 @@ def _parse_body(kind: type[B], *, public: bool) -> B:
     except (ValueError, RecursionError) as error:
         raise WireError("body-not-json") from error
     try:
-        return kind.model_validate_json(data)
+        message = kind.model_validate_json(data)
     except ValidationError as error:
         raise MalformedMessage(fields=declared_fields(error, kind)) from None
+    _require_fresh(kind, data)
+    return message
+
+
+def _require_fresh(kind: type[BaseModel], data: bytes) -> None:
+    """Where a silo hands in a signed statement, let nobody hand it in who has only recorded it."""
+    if kind is Envelope and current_actor().kind == "silo":
+        header = request.headers.get(PROOF_HEADER)
+        require_proof(services().database, current_actor().id, header, request.method, request.path, data)
 
 
 def _parse_query(kind: type[B]) -> B:

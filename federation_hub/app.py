@@ -15,6 +15,7 @@ from federation_hub.evaluations import api as evaluations
 from federation_hub.intake import api as intake
 from federation_hub.keys import load_or_make_key
 from federation_hub.leaderboards import api as leaderboards
+from federation_hub.limits import limit
 from federation_hub.models import api as models
 from federation_hub.security import secure
 from federation_hub.services import EXTENSION, Services
@@ -62,6 +63,7 @@ def create_app(config: HubConfig, *, engine: "Engine | None" = None, services: S
     app.config["MAX_CONTENT_LENGTH"] = config.maximum_message_bytes
     app.extensions[EXTENSION] = services or build_services(config, engine)
     secure(app)
+    limit(app, app.extensions[EXTENSION].config)
     register_error_handlers(app)
     app.register_blueprint(health.blueprint)
     for module in _APIS:

@@ -3,8 +3,9 @@
 import difflib
 import os
 import tomllib
+from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from platformdirs import user_data_path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -41,6 +42,18 @@ class HubConfig(BaseModel):
     poll_idle_seconds: Annotated[float, Field(gt=0, le=600)] = 5
     """How long a silo for which there is nothing to do is told to wait before it asks again."""
 
+    requests_per_minute: Annotated[int, Field(ge=60)] = 3000
+    """How many API requests one token may make; a tenth of it at once. A silo in an open round makes 600."""
+
+    anonymous_requests_per_minute: Annotated[int, Field(ge=10)] = 600
+    """How many API requests without a token one address may make; a quarter of it at once."""
+
+    silo_token_days: Annotated[int, Field(ge=1, le=3650)] | None = 365
+    """How long a silo's token is good for; ``silo-node rotate-key`` takes a new one. Absent: for ever."""
+
+    key_overlap_hours: Annotated[float, Field(ge=0, le=720)] = 24
+    """How long a silo's earlier key and token count after it has rotated them."""
+
     enrolment_code_seconds: Annotated[float, Field(gt=0, le=86_400)] = 900
     """How long a hospital's one-time code is good for."""
 
@@ -53,8 +66,22 @@ class HubConfig(BaseModel):
     chunk_bytes: Annotated[int, Field(ge=64 * 1024, le=64 * _MIB)] = 8 * _MIB
     """How much of an upload the hub asks for in one request."""
 
+    model_tiers: tuple[Literal[1, 2], ...] = (1,)
+    """Models that may be submitted: 1, code-free bundles; 2, ONNX. A site that does not run tier 2 answers no
+    evaluation with such a model in it, so agree with the sites first."""
+
+    submissions_per_month: Annotated[int, Field(ge=1, le=100_000)] = 100
+    """Different models one organisation may submit in a calendar month; each site has a budget of its own."""
+
+    recommended_node: Annotated[str, Field(pattern=r"^[0-9a-z.+-]{1,40}$")] | None = None
+    """The release of the node that hospitals are told to upgrade to; this hub's own release where absent."""
+
     development: bool = False
     """Shown to every silo and reader: this hub is not for real use."""
+
+    @property
+    def silo_token_lifetime(self) -> timedelta | None:
+        return None if self.silo_token_days is None else timedelta(days=self.silo_token_days)
 
     @property
     def database(self) -> str:

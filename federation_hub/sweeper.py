@@ -10,6 +10,7 @@ from sqlalchemy import select
 from federation_hub.db import now
 from federation_hub.evaluations.leases import expire
 from federation_hub.services import Services
+from federation_hub.silos.keys import forget_nonces
 from federation_hub.storage.tables import Upload
 
 _ABANDONED = timedelta(days=3)
@@ -46,6 +47,7 @@ class Sweeper:
 def sweep(services: Services) -> None:
     """Offer lapsed tasks again, wake the studies concerned, and throw away uploads left for days."""
     with services.database.session() as session:
+        forget_nonces(session, now())
         lapsed = {task.study_id for task in expire(session, services, now())}
         old = session.scalars(
             select(Upload).where(Upload.state == "receiving", Upload.created < now() - _ABANDONED)

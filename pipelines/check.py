@@ -27,7 +27,7 @@ def check_bundle(job: CheckJob) -> None:
     inspection = inspect_bundle(job.bundle, job.definition)
     bundle = read_bundle(job.bundle)
     found: dict[str, Any] = {
-        "network": inspection.profile.network.name,
+        "network": inspection.profile.network_name,
         "parameters": inspection.parameters,
         "weights_bytes": inspection.weights_bytes,
         "seconds": round(run_once(bundle), 4),

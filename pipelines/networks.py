@@ -86,7 +86,14 @@ def build_network(arguments: NetworkArguments) -> nn.Module:
 
 
 def load_network(bundle: Bundle) -> nn.Module:
-    """Build a bundle's network and load its weights; raises ``weights-mismatch`` naming the first odd tensor."""
+    """Build a bundle's network and load its weights; raises ``weights-mismatch`` naming the first odd tensor.
+
+    An ONNX model is loaded by its own engine, which is imported for it alone.
+    """
+    if bundle.profile.tier == 2:
+        from pipelines.onnx_network import OnnxNetwork
+
+        return OnnxNetwork(bundle.path, bundle.weights_offset, bundle.weights_size).eval()
     arguments = bundle.profile.network_arguments()
     with torch.device("meta"):
         planned = _build(arguments)

@@ -35,6 +35,8 @@ from pipelines.job import (
 
 logger = logging.getLogger("pipelines.worker")
 PROGRESS_SECONDS = 0.2
+GPU_SHARE = "MEDSILO_GPU_SHARE"
+"""Set by the node where its policy grants a share of a graphics card's memory."""
 
 
 class Protocol:
@@ -133,6 +135,9 @@ def _limit_threads(threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
+    share = float(os.environ.get(GPU_SHARE, "0"))
+    if share > 0 and torch.cuda.is_available():
+        torch.cuda.set_per_process_memory_fraction(share)
 
 
 def _take_standard_output() -> TextIO:

@@ -10,7 +10,7 @@ import json
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -67,6 +67,16 @@ class LimitSettings(Settings):
 
     disk_free_mb: Annotated[int, Field(ge=0, le=10**9)] = 1_000
     """No task is taken while the state folder's disk has less room than this."""
+
+
+class SandboxSettings(Settings):
+    """What jails are made with."""
+
+    driver: Literal["bubblewrap", "podman", "docker"] = "bubblewrap"
+    """bubblewrap needs nothing else; podman and docker need an image."""
+
+    image: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._/:-]{0,200}@sha256:[0-9a-f]{64}$")] | None = None
+    """The image of a container driver, named by its digest; it must be loaded, and is never pulled."""
 
 
 class PollSettings(Settings):
@@ -227,13 +237,26 @@ class NodeConfig(Settings):
     session_idle_minutes: Annotated[float, Field(gt=0, le=100_000)] = 30
     """A study's process is ended after this long without a round; the next round starts it again."""
 
+    check_node: bool = False
+    """This node belongs to the hub's operator and checks submitted models on a public demo cohort."""
+
     development_no_sandbox: bool = False
     """Run tasks without a sandbox. For development only: a model can then read and send anything."""
 
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
     """The least serious lines the node's log has: debug, info, warning or error."""
 
+    log_file: Path | None = None
+    """Also write the log to this file and keep it small; not needed under systemd, whose journal does both."""
+
+    log_file_mb: Annotated[int, Field(ge=1, le=10_000)] = 20
+    """The size at which the log file is put aside and a new one begun."""
+
+    log_files_kept: Annotated[int, Field(ge=1, le=100)] = 5
+    """How many log files that were put aside are kept; the oldest is deleted."""
+
     limits: LimitSettings = LimitSettings()
+    sandbox: SandboxSettings = SandboxSettings()
     poll: PollSettings = PollSettings()
     intake: IntakeSettings = IntakeSettings()
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import BaseModel, TypeAdapter
 
 from silo_node import transfers
@@ -21,7 +22,13 @@ from silo_node.wire.benchmarks import BenchmarkDefinition, BenchmarkReference
 from silo_node.wire.canonical import message_digest
 from silo_node.wire.cohorts import CohortRecord
 from silo_node.wire.digests import hex_part
-from silo_node.wire.enrolment import EnrolmentReceipt, EnrolmentRequest, HubInformation, SiloStatus
+from silo_node.wire.enrolment import (
+    EnrolmentReceipt,
+    EnrolmentRequest,
+    HubInformation,
+    KeyRotationReceipt,
+    SiloStatus,
+)
 from silo_node.wire.envelope import Envelope
 from silo_node.wire.errors import IntegrityError
 from silo_node.wire.intake import IntakeEntry, IntakeLog
@@ -65,8 +72,15 @@ class _BenchmarkList(BaseModel):
 class Hub:
     """The hub, over one connection. Not for several threads; make one in each, they share the egress log's file."""
 
-    def __init__(self, address: str, gate: Gate, config: NodeConfig, token: str | None = None) -> None:
-        self._transport = Transport(address, config, token)
+    def __init__(
+        self,
+        address: str,
+        gate: Gate,
+        config: NodeConfig,
+        token: str | None = None,
+        key: Ed25519PrivateKey | None = None,
+    ) -> None:
+        self._transport = Transport(address, config, token, key)
         self._gate = gate
         self.address = self._transport.address
 
@@ -86,6 +100,10 @@ class Hub:
     def status(self) -> SiloStatus:
         """Ask how the hub sees this silo."""
         return self._get("/silo", SiloStatus)
+
+    def rotate(self, rotation: Envelope) -> KeyRotationReceipt:
+        """Let another key and token follow the present ones."""
+        return self._post("/silo/rotation", rotation, KeyRotationReceipt)
 
     def benchmarks(self) -> tuple[BenchmarkLine, ...]:
         """Ask which benchmarks there are."""

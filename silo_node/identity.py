@@ -20,7 +20,13 @@ from silo_node.outbox.egress_log import EgressLog
 from silo_node.outbox.gate import Gate
 from silo_node.state import Home, write_private
 from silo_node.wire.base import Identifier, Title
-from silo_node.wire.enrolment import EnrolmentReceipt, EnrolmentRequest, SiloStatus
+from silo_node.wire.enrolment import (
+    EnrolmentReceipt,
+    EnrolmentRequest,
+    KeyRotation,
+    KeyRotationReceipt,
+    SiloStatus,
+)
 from silo_node.wire.envelope import (
     PublicKey,
     key_fingerprint,
@@ -28,6 +34,8 @@ from silo_node.wire.envelope import (
     key_to_pem,
     new_key,
     public_key_text,
+    seal,
+    signed_again,
 )
 from silo_node.wire.errors import BadInput, ConfigError, IntegrityError, WireError
 from silo_node.wire.versions import SUPPORTED, negotiate
@@ -116,9 +124,35 @@ def enrol(home: Home, hub: Hub, code: str) -> Enrolment:
     return _keep(home, receipt, hub.address, public_key)
 
 
+def rotate(home: Home, hub: Hub, identity: Identity, *, token_only: bool = False) -> KeyRotationReceipt:
+    """Let another key and token follow the present ones; the hub takes the earlier ones for a while longer.
+
+    Safe against a power cut at any line: the new key is on disk before the hub hears of it, and doing it again after a
+    lost answer goes on with that key. Raises what the hub answers, and :class:`HubUnavailable`.
+    """
+    new = identity.key if token_only else _next_key(home)
+    public_key = public_key_text(new.public_key())
+    wish = seal(KeyRotation(silo_id=identity.silo_id, public_key=public_key), identity.key)
+    receipt = hub.rotate(signed_again(wish, identity.key, new) if not token_only else wish)
+    if receipt.public_key != public_key or receipt.silo_id != identity.silo_id:
+        raise IntegrityError("bad-envelope", "the hub's receipt is for another key")
+    write_private(home.key_file, key_to_pem(new))
+    write_private(home.token_file, receipt.token.encode() + b"\n")
+    # Last, because a running node begins anew when this file changes.
+    _write_enrolment(home, identity.enrolment.model_copy(update={"public_key": public_key}))
+    home.next_key_file.unlink(missing_ok=True)
+    return receipt
+
+
+def _next_key(home: Home) -> Ed25519PrivateKey:
+    if not home.next_key_file.exists():
+        write_private(home.next_key_file, key_to_pem(new_key()))
+    return key_from_pem(_secret(home.next_key_file))
+
+
 def unenrol(home: Home) -> None:
     """Forget the hub: the token, the pinned key, and the site's own key. Cohorts and logs stay."""
-    for path in (home.token_file, home.enrolment_file, home.key_file):
+    for path in (home.token_file, home.enrolment_file, home.key_file, home.next_key_file):
         path.unlink(missing_ok=True)
 
 
@@ -136,7 +170,7 @@ def gate(home: Home) -> Gate:
 
 def dial(home: Home, config: NodeConfig, identity: Identity) -> Hub:
     """Return a new connection to the hub this node is enrolled with."""
-    return Hub(config.hub_url or identity.enrolment.hub_url, gate(home), config, identity.token)
+    return Hub(config.hub_url or identity.enrolment.hub_url, gate(home), config, identity.token, identity.key)
 
 
 Dial = Callable[[], Hub]
@@ -164,8 +198,12 @@ def _keep(home: Home, receipt: EnrolmentReceipt, address: str, public_key: str) 
         public_key=public_key,
     )
     write_private(home.token_file, receipt.token.encode() + b"\n")
-    write_private(home.enrolment_file, enrolment.model_dump_json(indent=2).encode())
+    _write_enrolment(home, enrolment)
     return enrolment
+
+
+def _write_enrolment(home: Home, enrolment: Enrolment) -> None:
+    write_private(home.enrolment_file, enrolment.model_dump_json(indent=2).encode())
 
 
 def _secret(path: Path) -> bytes:

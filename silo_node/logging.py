@@ -7,14 +7,42 @@ Standard library only: a structured-logging library would cost a waiting node a 
 
 import json
 import logging
+import os
 import sys
 import traceback
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
+from silo_node.wire.errors import ConfigError
+
 FIELDS = ("task", "study", "kind", "code", "state", "verdict", "item", "done", "total", "retry_seconds", "hub", "pid")
 """Every field a record may carry besides its time, level, logger and text."""
+
+
+@dataclass(frozen=True)
+class RotatedFile:
+    """A log file that is put aside at a size; ``kept`` of those put aside are kept."""
+
+    path: Path
+    megabytes: int
+    kept: int
+
+    def handler(self) -> logging.Handler:
+        """Open the file, readable by its owner alone; raises :class:`ConfigError` ``config-invalid``."""
+        from logging.handlers import RotatingFileHandler
+
+        class PrivateFile(RotatingFileHandler):
+            def _open(self) -> TextIOWrapper:
+                descriptor = os.open(self.baseFilename, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+                return os.fdopen(descriptor, "a", encoding="utf-8")
+
+        try:
+            return PrivateFile(self.path, maxBytes=self.megabytes * 1_000_000, backupCount=self.kept)
+        except OSError:
+            raise ConfigError("config-invalid", f"log_file: {self.path} cannot be written") from None
 
 
 class JsonLines(logging.Formatter):
@@ -40,11 +68,17 @@ def fault(error: BaseException) -> dict[str, str]:
     return {"fault": type(error).__name__, "at": place}
 
 
-def start_logging(level: str) -> None:
-    """Send everything of this level and above to standard error."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines())
+def start_logging(level: str, rotated: RotatedFile | None = None) -> None:
+    """Send everything of this level and above to standard error, and to a file that is kept small where one is set.
+
+    Raises :class:`ConfigError` ``config-invalid`` where the file cannot be written.
+    """
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    if rotated is not None:
+        handlers.append(rotated.handler())
+    for handler in handlers:
+        handler.setFormatter(JsonLines())
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    root.handlers[:] = handlers
     root.setLevel(logging.WARNING)
     logging.getLogger("silo_node").setLevel(level.upper())

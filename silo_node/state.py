@@ -47,6 +47,11 @@ class Home:
         return self.identity / "key.pem"
 
     @property
+    def next_key_file(self) -> Path:
+        """A new key while it is not known whether the hub has heard of it."""
+        return self.identity / "next.pem"
+
+    @property
     def token_file(self) -> Path:
         return self.identity / "token"
 

@@ -1,15 +1,17 @@
 """What the node is, holds and does, in one look; and what somebody should see to."""
 
 import fcntl
+from collections import Counter
 from typing import Any
 
 from silo_node.catalogue import Catalogue
 from silo_node.config import NodeConfig
+from silo_node.doctor.report import last_report
 from silo_node.identity import Identity, check_hub_key, dial, load_identity
 from silo_node.journal import Journal
 from silo_node.outbox.box import Outbox
 from silo_node.outbox.states import LIVE
-from silo_node.sandbox import choose
+from silo_node.sandbox.grant import sandbox_of
 from silo_node.sandbox.unjailed import WARNING
 from silo_node.state import Home
 from silo_node.wire.errors import MedSiloError
@@ -25,9 +27,26 @@ def overview(home: Home, config: NodeConfig) -> dict[str, Any]:
     except MedSiloError as error:
         warnings.append(_warning(error))
     warnings += _sandbox_warnings(config)
+    warnings += _doctor_warnings(home)
     if home.journal.exists():
         return {"node": node, "cohorts": _cohorts(home), **_work(home), "warnings": warnings}
     return {"node": node, "cohorts": _cohorts(home), "tasks": [], "outbox": [], "warnings": warnings}
+
+
+def contents(home: Home) -> dict[str, dict[str, int]]:
+    """Return how many cohorts, tasks and items of the outbox there are by state, and refused files by code."""
+    counts: dict[str, dict[str, int]] = {"cohorts": {}, "quarantine": {}, "tasks": {}, "outbox": {}}
+    if home.catalogue.exists():
+        with Catalogue(home.catalogue) as catalogue:
+            counts["cohorts"] = Counter(row.state for row in catalogue.cohorts())
+            counts["quarantine"] = Counter(row.code for row in catalogue.quarantine())
+    if home.journal.exists():
+        journal = Journal(home)
+        for table in ("task", "outbox"):
+            rows = journal.rows(f"SELECT state, count(*) AS found FROM {table} GROUP BY state")  # noqa: S608  # literals
+            counts["tasks" if table == "task" else table] = {row["state"]: row["found"] for row in rows}
+        journal.close()
+    return counts
 
 
 def node_runs(home: Home) -> bool:
@@ -69,10 +88,21 @@ def _sandbox_warnings(config: NodeConfig) -> list[dict[str, str]]:
     if config.development_no_sandbox:
         return [{"code": "sandbox-unavailable", "text": WARNING}]
     try:
-        choose()
+        sandbox_of(config)
     except MedSiloError as error:
         return [_warning(error)]
     return []
+
+
+def _doctor_warnings(home: Home) -> list[dict[str, str]]:
+    """Return what the doctor found last and nobody has repaired, as far as this look has not shown it itself."""
+    report = last_report(home)
+    if report is None:
+        return []
+    return [
+        {"code": finding.code, "text": f"{finding.text}. {finding.remedy or ''} (silo-node doctor, {report.at:%d %b})"}
+        for finding in report.failed
+    ]
 
 
 def _cohorts(home: Home) -> list[dict[str, Any]]:

@@ -8,17 +8,20 @@ goes to the address that was enrolled with, and nowhere else.
 import contextlib
 import ssl
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import requests
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import BaseModel, ValidationError
 from requests.adapters import HTTPAdapter
+from requests.utils import get_environ_proxies, select_proxy
 
 from silo_node import __version__
 from silo_node.config import NodeConfig
+from silo_node.credentials import PROXY, credential
 from silo_node.outbox.gate import Cleared
 from silo_node.wire.canonical import parse_object
 from silo_node.wire.errors import (
@@ -31,6 +34,7 @@ from silo_node.wire.errors import (
     ProblemDocument,
     WireError,
 )
+from silo_node.wire.proof import PROOF_HEADER, prove
 from silo_node.wire.versions import CURRENT, HEADER
 
 M = TypeVar("M", bound=BaseModel)
@@ -43,17 +47,22 @@ TRY_AGAIN = frozenset({"internal-error", "unavailable", "rate-limited", "quota-e
 class Transport:
     """Requests to one hub on one kept-alive connection. Not for several threads: open one in each."""
 
-    def __init__(self, address: str, config: NodeConfig, token: str | None = None) -> None:
+    def __init__(
+        self, address: str, config: NodeConfig, token: str | None = None, key: Ed25519PrivateKey | None = None
+    ) -> None:
+        """``key`` signs the requests that hand in a signed statement."""
+        self._key = key
         self.address = address.rstrip("/")
         self._timeouts = (config.connect_timeout_seconds, config.read_timeout_seconds)
-        self._proxies = {"http": config.proxy, "https": config.proxy} if config.proxy else None
+        proxy = config.proxy or credential(PROXY)
+        self._proxies = {"http": proxy, "https": proxy} if proxy else None
         self._session = requests.Session()
         self._session.headers.update({"User-Agent": f"silo-node/{__version__}", HEADER: str(CURRENT)})
         self._session.headers["Accept-Encoding"] = "identity"
         # An explicit auth keeps requests from reading ~/.netrc, which would put another password in its place.
         self._session.auth = _Bearer(token)
         if self.address.startswith("https:"):
-            self._session.mount("https://", TrustedAdapter(_trust(config.ca_bundle)))
+            self._session.mount("https://", TrustedAdapter(trust(config.ca_bundle)))
         self.server_time: datetime | None = None
         """The hub's clock at its last answer, from the ``Date`` header."""
 
@@ -72,6 +81,8 @@ class Transport:
         else answers in its place, and the error of the hub's problem document otherwise.
         """
         content = {"Content-Type": cleared.content_type} if cleared else {}
+        if cleared is not None and cleared.statement and self._key is not None:
+            content[PROOF_HEADER] = prove(self._key, method, API + path, cleared.body, datetime.now(UTC))
         try:
             response = self._session.request(
                 method,
@@ -173,7 +184,22 @@ class TrustedAdapter(HTTPAdapter):
         conn.cert_reqs = "CERT_REQUIRED"
 
 
-def _trust(bundle: Path | None) -> ssl.SSLContext:
+def proxy_for(address: str, config: NodeConfig) -> str | None:
+    """Return the forward proxy on the way to an address, or None.
+
+    The configuration's counts first, then the service's credential, then the environment's.
+    """
+    chosen = config.proxy or credential(PROXY)
+    if chosen is not None:
+        return chosen
+    return select_proxy(address, get_environ_proxies(address))
+
+
+def trust(bundle: Path | None) -> ssl.SSLContext:
+    """Return whom a connection trusts: the system's authorities, and those of a bundle.
+
+    Raises :class:`ConfigError` ``config-invalid`` where the bundle cannot be read.
+    """
     import truststore
 
     context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -27,6 +27,11 @@ _START_SECONDS = 60
 configure_logging(as_json=True, verbose=False)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest first, so that no processor waits at the end for a whole federation that began last."""
+    items.sort(key=lambda item: ("end_to_end" not in item.path.parts, item.get_closest_marker("slow") is None))
+
+
 @dataclass(frozen=True)
 class HubProcess:
     """A running ``federation-hub up``: its address, its home folder, its admin's token and its process."""

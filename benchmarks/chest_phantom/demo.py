@@ -23,7 +23,7 @@ from benchmarks.phantom.dicom import Device, stored_values, write_dicom
 from benchmarks.phantom.patients import invent_patient
 
 SITES: tuple[str, ...] = ("Birchwood Hospital", "Lakeside Clinic", "Saint Orla Infirmary")
-SPLITS: tuple[tuple[str, int], ...] = (("train", 88), ("validation", 48), ("test", 64))
+SPLITS: tuple[tuple[str, int], ...] = (("train", 88), ("validation", 48), ("test", 96))
 """Patients of each split at each hospital; every fifth has two images. Half of the patients have a finding."""
 
 STUDY: dict[str, Any] = {

@@ -66,7 +66,7 @@ def _opacity(y: Image, x: Image, random: np.random.Generator) -> Image:
     image = np.zeros_like(y)
     for _ in range(1 + int(random.random() < 0.3)):
         row, column = random.uniform(-0.35, 0.35), random.choice((-1, 1)) * random.uniform(0.26, 0.50)
-        radius, depth = random.uniform(0.12, 0.22), random.uniform(0.09, 0.29)
+        radius, depth = random.uniform(0.13, 0.22), random.uniform(0.16, 0.34)
         image += depth * np.exp(
             -(((y - row) / radius) ** 2) - ((x - column) / (radius * random.uniform(0.8, 1.3))) ** 2
         )

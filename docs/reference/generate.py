@@ -32,9 +32,11 @@ _WIRE_MODULES = (
     "benchmarks",
     "cohorts",
     "models",
+    "checks",
     "transfers",
     "tasks",
     "estimates",
+    "strategies",
     "studies",
     "purposes",
     "intake",
@@ -134,8 +136,20 @@ def wire() -> str:
     return text
 
 
+def doctor() -> str:
+    """Return every check of ``silo-node doctor`` with its code, what it looks at and what to do."""
+    from silo_node.doctor.findings import CARDS
+
+    text = "# Doctor\n\nThe checks of `silo-node doctor`. Codes stay what they are. A finding is `well`, `warning`"
+    text += " (deserves a look),\n`failed` (must be repaired; the command ends with status 1) or `skipped`.\n\n"
+    for code, card in CARDS.items():
+        text += f"## {code}\n\n**{card.title}.** {card.means}\n\nIf it is not well: {card.remedy}\n\n"
+    return text
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "commands.md": commands,
+    "doctor.md": doctor,
     "errors.md": errors,
     "settings.md": settings,
     "wire.md": wire,

@@ -1,6 +1,7 @@
 """Who is acting, as rules and the audit trail see it."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 Role = Literal["reader", "researcher", "benchmark-owner", "data-steward", "hub-admin"]
@@ -16,6 +17,7 @@ class Actor:
     id: str
     roles: frozenset[str] = frozenset()
     organisation_id: str | None = None
+    token_expires: datetime | None = None
 
     def may(self, roles: frozenset[str]) -> bool:
         """Tell whether any of these roles is the actor's."""

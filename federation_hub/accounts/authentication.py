@@ -1,6 +1,7 @@
 """From an ``Authorization`` header to an actor."""
 
 import secrets
+from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -37,14 +38,14 @@ def actor_of_token(session: Session, token: str) -> Actor:
         raise MedSiloError("not-authenticated")
     if row.expires is not None and row.expires <= now():
         raise MedSiloError("not-authenticated")
-    return _person_actor(person, row.scopes) if silo is None else _silo_actor(silo)
+    return _person_actor(person, row.scopes) if silo is None else _silo_actor(silo, row.expires)
 
 
-def _silo_actor(silo: Silo) -> Actor:
+def _silo_actor(silo: Silo, expires: datetime | None) -> Actor:
     if silo.state == "revoked":
         raise MedSiloError("not-authenticated")
     roles = frozenset({"silo"}) if silo.state == "active" else frozenset[str]()
-    return Actor("silo", silo.id, roles, silo.organisation_id)
+    return Actor("silo", silo.id, roles, silo.organisation_id, expires)
 
 
 def _person_actor(person: Person, scopes: list[str]) -> Actor:

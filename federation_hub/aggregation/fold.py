@@ -1,4 +1,4 @@
-"""Drive a strategy over the files of a round, writing the next global model as it goes.
+"""Drive a rule and an optimiser over the files of a round, writing the next global model as it goes.
 
 One block of each file is in memory at a time, whatever the model's size and the number of silos. Updates are taken in
 the order of their silo ids and every value is computed by itself in float64, so the bytes written depend neither on
@@ -6,15 +6,16 @@ who came first nor on the size of a block.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
 from federation_hub.aggregation.checks import check_schema
+from federation_hub.aggregation.geometry import inner_products, stacked_block
 from federation_hub.aggregation.layout import (
     BLOCK_VALUES,
     Float32,
@@ -26,8 +27,11 @@ from federation_hub.aggregation.layout import (
     read_block,
     read_layout,
 )
-from federation_hub.aggregation.strategies import STRATEGIES, Strategy
+from federation_hub.aggregation.optimisers import optimiser_for
+from federation_hub.aggregation.optimisers.interface import Step
+from federation_hub.aggregation.rules import Combine, Rule, Sites, rule_for
 from silo_node.wire.digests import Hasher, finish, new_hasher
+from silo_node.wire.strategies import Combination, FedAvg, Mean, Strategy, sites_needed
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,8 @@ class FoldedModel:
 
     digest: str
     size: int
+    moments: Mapping[str, str] = field(default_factory=dict)
+    """Digests of the optimiser's moments after this round, by name; each lies in :func:`moment_path`."""
 
 
 @dataclass(frozen=True)
@@ -53,79 +59,149 @@ class _Source:
 
     descriptor: int
     layout: Layout
-    weight: int
+
+
+def moment_path(out: Path, name: str) -> Path:
+    """Return where a fold that writes ``out`` leaves a moment of its optimiser."""
+    return out.with_name(f"{out.name}.{name}")
 
 
 def fold(
-    base: Path, updates: Sequence[Update], out: Path, *, strategy: str = "fedavg", block_values: int = BLOCK_VALUES
+    base: Path,
+    updates: Sequence[Update],
+    out: Path,
+    *,
+    strategy: Strategy | None = None,
+    robust: Combination | None = None,
+    moments: Mapping[str, Path] | None = None,
+    block_values: int = BLOCK_VALUES,
 ) -> FoldedModel:
     """Write the next global model to ``out`` (complete and on disk, or not there at all) and return its digest.
 
     ``base`` is the present global model, each update a file of float32 differences from it with the same names,
-    shapes and dtypes. Raises :class:`IntegrityError` where an update does not fit the base, ``ValueError`` where
-    there is nothing to weigh or a silo is named twice.
+    shapes and dtypes. ``moments`` are the files of the optimiser's moments after the last round; none before the
+    first. Raises :class:`IntegrityError` where a file does not fit the base, ``ValueError`` where there is nothing to
+    weigh, a silo is named twice, or the rule promises nothing for so few updates.
     """
+    robust = robust or Mean()
+    ordered = _ordered(updates, sites_needed(robust))
+    optimiser, layout = optimiser_for(strategy or FedAvg()), read_layout(base)
+    paths = {"": out} | {name: moment_path(out, name) for name in optimiser.moments}
+    with ExitStack() as stack:
+        sources = [_open(stack, update.path, layout) for update in ordered]
+        kept = [
+            _Moment(_open(stack, moments[name], layout) if moments else None, start)
+            for name, start in optimiser.moments.items()
+        ]
+        combine = _combination(rule_for(robust), ordered, sources, layout)
+        size = min(block_values, stacked_block(len(sources)))
+        folding = _Folding(_open(stack, base, layout), sources, combine, optimiser.step, kept, size)
+        files = [stack.enter_context(_partial(path).open("wb", buffering=0)) for path in paths.values()]
+        written = dict(zip(paths, _write(files, layout, folding), strict=True))
+    for path in paths.values():
+        _partial(path).replace(path)
+    _sync_folder(out.parent)
+    digest, length = written.pop("")
+    return FoldedModel(digest, length, {name: found for name, (found, _) in written.items()})
+
+
+def _ordered(updates: Sequence[Update], needed: int) -> list[Update]:
     ordered = sorted(updates, key=lambda update: update.silo_id)
     if len({update.silo_id for update in ordered}) != len(ordered):
         raise ValueError("a silo has two updates in one round")
     if not ordered or any(update.weight <= 0 for update in ordered):
         raise ValueError("a fold needs updates with positive weights")
-    layout = read_layout(base)
-    partial = out.with_name(out.name + ".partial")
-    with ExitStack() as stack:
-        sources = [_open_source(stack, update, layout) for update in ordered]
-        base_file = stack.enter_context(base.open("rb", buffering=0))
-        out_file = stack.enter_context(partial.open("wb", buffering=0))
-        rule = _Folding(base_file.fileno(), sources, STRATEGIES[strategy], block_values)
-        folded = _write(out_file, layout, rule)
-    partial.replace(out)
-    _sync_folder(out.parent)
-    return folded
+    if len(ordered) < needed:
+        raise ValueError(f"the rule needs {needed} updates and there are {len(ordered)}")
+    return ordered
 
 
-def _open_source(stack: ExitStack, update: Update, base: Layout) -> _Source:
-    layout = read_layout(update.path)
+def _open(stack: ExitStack, path: Path, base: Layout) -> _Source:
+    layout = read_layout(path)
     check_schema(layout, base)
-    file = stack.enter_context(update.path.open("rb", buffering=0))
-    return _Source(file.fileno(), layout, update.weight)
+    return _Source(stack.enter_context(path.open("rb", buffering=0)).fileno(), layout)
+
+
+def _combination(rule: Rule, updates: Sequence[Update], sources: Sequence[_Source], base: Layout) -> Combine:
+    products = np.empty((0, 0))
+    if rule.needs_products:
+        products = inner_products([(source.descriptor, source.layout) for source in sources], base)
+    silo_ids = tuple(update.silo_id for update in updates)
+    return rule.prepare(Sites(silo_ids, tuple(update.weight for update in updates), products))
+
+
+class _Moment:
+    """A moment of the optimiser: the open file of the last round, or the value it starts from; and its buffers."""
+
+    def __init__(self, source: _Source | None, start: float) -> None:
+        self._source, self._start = source, start
+        self._values: Float32 = np.empty(0, np.float32)
+        self._wide: Float64 = np.empty(0)
+
+    def read(self, name: str, start: int, size: int) -> Float64:
+        """Return a block in float64, to be changed in place."""
+        if len(self._values) < size:
+            self._values, self._wide = np.empty(size, np.float32), np.empty(size)
+        wide = self._wide[:size]
+        if self._source is None:
+            wide[:] = self._start
+        else:
+            wide[:] = read_block(self._source.descriptor, self._source.layout.by_name[name], start, self._values[:size])
+        return wide
+
+    def rounded(self, size: int) -> Float32:
+        """Return the changed block as it is kept."""
+        self._values[:size] = self._wide[:size]
+        return self._values[:size]
 
 
 class _Folding:
-    """The buffers of one fold, used again for every block, and the rule that fills them."""
+    """The buffers of one fold, used again for every block, and the rule and the optimiser that fill them."""
 
-    def __init__(self, base: int, sources: Sequence[_Source], strategy: Strategy, block_values: int) -> None:
-        self._base = base
-        self._sources = sources
-        self._strategy = strategy
+    def __init__(
+        self,
+        base: _Source,
+        sources: Sequence[_Source],
+        combine: Combine,
+        step: Step,
+        moments: Sequence[_Moment],
+        block_values: int,
+    ) -> None:
+        self._base, self._sources, self._combine, self._step, self._moments = base, sources, combine, step, moments
         self._base_values: Float32 = np.empty(block_values, np.float32)
         self._update_values: Float32 = np.empty(block_values, np.float32)
         self._wide: Float64 = np.empty(block_values, np.float64)
         self._result: Float32 = np.empty(block_values, np.float32)
 
-    def blocks(self, tensor: Tensor) -> Iterator[Float32]:
-        """Yield the next model's values of one tensor, as views that the next block overwrites."""
+    def blocks(self, tensor: Tensor) -> Iterator[tuple[Float32, ...]]:
+        """Yield one tensor's values of the next model and of each moment, as views that the next block overwrites."""
         start = 0
-        for base in float_blocks(self._base, tensor, self._base_values):
+        for base in float_blocks(self._base.descriptor, self._base.layout.by_name[tensor.name], self._base_values):
             size = len(base)
-            self._strategy(base, self._updates(tensor.name, start, size), self._wide[:size])
-            self._result[:size] = self._wide[:size]
-            yield self._result[:size]
+            wide = self._wide[:size]
+            self._combine(self._updates(tensor.name, start, size), wide)
+            self._step(base, wide, [moment.read(tensor.name, start, size) for moment in self._moments])
+            self._result[:size] = wide
+            yield self._result[:size], *(moment.rounded(size) for moment in self._moments)
             start += size
 
-    def _updates(self, name: str, start: int, size: int) -> Iterator[tuple[float, Float32]]:
+    def _updates(self, name: str, start: int, size: int) -> Iterator[Float32]:
         for source in self._sources:
-            tensor = source.layout.by_name[name]
-            yield float(source.weight), read_block(source.descriptor, tensor, start, self._update_values[:size])
+            yield read_block(source.descriptor, source.layout.by_name[name], start, self._update_values[:size])
 
 
-def _write(file: BinaryIO, layout: Layout, folding: _Folding) -> FoldedModel:
-    hasher = new_hasher()
-    size = _append(file, hasher, header_bytes(layout.tensors))
+def _write(files: Sequence[BinaryIO], layout: Layout, folding: _Folding) -> list[tuple[str, int]]:
+    """Write the model and the moments side by side, and return the digest and the size of each file."""
+    hashers = [new_hasher() for _ in files]
+    header = header_bytes(layout.tensors)
+    sizes = [_append(file, hasher, header) for file, hasher in zip(files, hashers, strict=True)]
     for tensor in layout.tensors:
-        for block in folding.blocks(tensor):
-            size += _append(file, hasher, block.data.cast("B"))
-    os.fsync(file.fileno())
-    return FoldedModel(finish(hasher), size)
+        for blocks in folding.blocks(tensor):
+            for place, block in enumerate(blocks):
+                sizes[place] += _append(files[place], hashers[place], block.data.cast("B"))
+    for file in files:
+        os.fsync(file.fileno())
+    return [(finish(hasher), size) for hasher, size in zip(hashers, sizes, strict=True)]
 
 
 def _append(file: BinaryIO, hasher: Hasher, data: bytes | memoryview) -> int:
@@ -134,6 +210,10 @@ def _append(file: BinaryIO, hasher: Hasher, data: bytes | memoryview) -> int:
     while rest:
         rest = rest[file.write(rest) :]
     return len(data)
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(path.name + ".partial")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -103,6 +103,26 @@ def revoke(context: typer.Context, silo_id: SiloId, as_json: Json = False) -> No
     _change(context, silo_id, "revoke", as_json=as_json)
 
 
+@silo.command("check-node")
+def check_node(
+    context: typer.Context,
+    silo_id: SiloId,
+    off: Annotated[bool, typer.Option("--off", help="Make it an ordinary silo again.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Let a silo of the operator's own check submitted models before any hospital gets them.
+
+    Its node needs `check_node = true` in silo.toml and a registered cohort of public demo data.
+
+    Example: federation-hub silo check-node silo-3k9f0q2m1x7c
+    """
+    hub: Session = context.obj
+    with hub.services() as services, services.database.session() as session:
+        found = service.set_checks(session, silo_id, not off, actor=operator(services))
+        facts = _facts(found)
+    show(facts, as_json=as_json, text=f"{facts['name']} {'no longer checks' if off else 'checks'} submitted models.")
+
+
 @silo.command("list")
 def list_silos(context: typer.Context, as_json: Json = False) -> None:
     """List the silos with their state and fingerprint.

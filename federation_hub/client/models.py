@@ -112,7 +112,7 @@ def _coded(path: Path) -> Iterator[None]:
 
 def _found(inspection: Any) -> dict[str, Any]:
     return {
-        "network": inspection.profile.network.name,
+        "network": inspection.profile.network_name,
         "task": inspection.profile.task,
         "labels": list(inspection.profile.labels),
         "parameters": inspection.parameters,

@@ -8,7 +8,7 @@ import difflib
 import json
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -17,6 +17,8 @@ from silo_node.wire.base import Digest, Name, Title
 from silo_node.wire.benchmarks import BenchmarkReference
 from silo_node.wire.errors import BadInput, ConfigError
 from silo_node.wire.models import ModelReference
+from silo_node.wire.soundness import first_fault
+from silo_node.wire.strategies import Combination, FedAvg, Mean, Strategy
 from silo_node.wire.studies import LocalTraining, StudyPlan
 
 
@@ -41,7 +43,12 @@ class PlanFile(BaseModel):
     """Verified updates a round needs; by default one from every silo."""
 
     deadline_seconds: Annotated[int, Field(ge=1, le=30 * 86_400)] = 3600
-    strategy: Literal["fedavg"] = "fedavg"
+    strategy: Strategy = FedAvg()
+    """A name, or a table with the name and its parameters."""
+
+    robust: Combination = Mean()
+    """A name, or a table with the name and its parameters."""
+
     norm_bound: Annotated[float, Field(gt=0, le=1e12)] | None = None
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     local: LocalTraining = LocalTraining()
@@ -71,15 +78,15 @@ def read_plan(path: Path) -> PlanFile:
 def resolve_plan(plan: PlanFile, hub: Hub) -> StudyPlan:
     """Look up what a plan file names and return the exact plan.
 
-    Raises ``WireError`` where the hub knows no such benchmark or model, ``BadInput`` where it knows no such silo or the
-    plan does not hold together.
+    Raises ``WireError`` where the hub knows no such benchmark or model, ``BadInput`` where it knows no such silo, the
+    numbers do not fit together or the plan cannot hold what it promises.
     """
     name, _, version = plan.benchmark.partition("@")
     benchmark = hub.benchmark(name, int(version) if version else None)
     model = hub.model(plan.model)
     silos = _silo_ids(plan.silos, hub.silos())
     try:
-        return StudyPlan(
+        exact = StudyPlan(
             name=plan.name,
             title=plan.title,
             benchmark=BenchmarkReference(
@@ -91,12 +98,16 @@ def resolve_plan(plan: PlanFile, hub: Hub) -> StudyPlan:
             quorum=len(silos) if plan.quorum is None else plan.quorum,
             deadline_seconds=plan.deadline_seconds,
             strategy=plan.strategy,
+            robust=plan.robust,
             local=plan.local,
             norm_bound=plan.norm_bound,
             seed=plan.seed,
         )
     except ValidationError as error:
         raise BadInput("plan-invalid", str(error.errors(include_input=False)[0]["msg"])) from error
+    if (fault := first_fault(exact)) is not None:
+        raise BadInput(fault.code, fault.detail)
+    return exact
 
 
 def plan_text(*, name: str, benchmark: str, model: str, silos: list[str], rounds: int) -> str:
@@ -113,6 +124,8 @@ rounds = {rounds}
 # quorum = {len(silos)}             # verified updates a round needs; by default one from every silo
 deadline_seconds = 3600
 # norm_bound = 10.0      # the largest L2 norm an update may have
+strategy = "fedavg"      # or fedavgm, fedadagrad, fedadam, fedyogi, with parameters in a table [strategy]
+robust = "mean"          # or median, trimmed_mean, krum, ... with parameters in a table [robust]
 seed = 0
 
 [local]

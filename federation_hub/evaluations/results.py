@@ -4,6 +4,7 @@ from sqlalchemy.orm import Session
 
 from federation_hub.accounts.actors import Actor
 from federation_hub.benchmarks.tables import Benchmark
+from federation_hub.checks.service import take_report
 from federation_hub.evaluations.blocks import question_of, refusal_of, store
 from federation_hub.evaluations.boards import refresh_boards
 from federation_hub.evaluations.rules import EVALUATION, TASK
@@ -42,6 +43,8 @@ def receive_result(
         return _again(task, digest)
     if task.kind == "evaluation":
         answer = _take_block(session, services, task, envelope, actor)
+    elif task.kind == "check":
+        answer = take_report(session, task, envelope, actor)
     else:
         answer = _take_report(session, services, task, envelope, actor, finding)
     task.result_digest, task.result_state = digest, answer.state

@@ -17,7 +17,7 @@ from federation_hub.evaluations.rules import EVALUATION
 from federation_hub.evaluations.tables import Evaluation, Task
 from federation_hub.evaluations.tasks import cancel, offer
 from federation_hub.models.tables import Model
-from federation_hub.silos.tables import Cohort
+from federation_hub.silos.tables import Cohort, Silo
 from silo_node.wire.models import ModelReference
 from silo_node.wire.tasks import EvaluationTask
 
@@ -90,6 +90,8 @@ def _approved_cohorts(session: Session, benchmark: Benchmark) -> dict[str, Cohor
     rows = session.scalars(
         select(Cohort)
         .join(Association, Association.cohort_id == Cohort.id)
+        .join(Silo, Silo.id == Cohort.silo_id)
+        .where(~Silo.checks)
         .where(Association.benchmark_id == benchmark.id, Association.state == "approved", Cohort.state == "registered")
         .order_by(Cohort.id)
     )

@@ -7,17 +7,18 @@ from federation_hub.accounts.audit import record
 from federation_hub.db import now
 from federation_hub.evaluations.rules import TASK
 from federation_hub.evaluations.tables import Task
+from silo_node.wire.checks import CheckTask
 from silo_node.wire.errors import MedSiloError
 from silo_node.wire.studies import RoundTask
 from silo_node.wire.tasks import EvaluationTask
 
 
-def offer(session: Session, *, silo_id: str, body: EvaluationTask | RoundTask) -> str:
+def offer(session: Session, *, silo_id: str, body: EvaluationTask | RoundTask | CheckTask) -> str:
     """Offer a unit of work to one silo and return the task's id."""
     task = Task(silo_id=silo_id, kind=body.kind, body=body.model_dump(mode="json"), state="offered")
     if isinstance(body, EvaluationTask):
         task.evaluation_id = body.evaluation_id
-    else:
+    elif isinstance(body, RoundTask):
         task.study_id, task.round = body.study_id, body.round
     session.add(task)
     session.flush()

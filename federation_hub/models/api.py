@@ -10,6 +10,7 @@ from federation_hub.api import PERSON, current_actor, route
 from federation_hub.associations.tables import Association
 from federation_hub.benchmarks import service as benchmarks
 from federation_hub.benchmarks.tables import Benchmark
+from federation_hub.checks.service import ask_for_check, demo_cohort
 from federation_hub.evaluations.boards import refresh_boards
 from federation_hub.models import service
 from federation_hub.models.inspection import judge_bundle
@@ -25,16 +26,21 @@ blueprint = Blueprint("models", __name__)
 
 @route(blueprint, "POST", "/models", body=ModelSubmission, returns=ModelRecord, status=201, roles={"researcher"})
 def submit_model(body: ModelSubmission) -> ModelRecord:
-    """Submit an uploaded bundle to a benchmark: it is judged before the answer, and refused with the reason's code."""
+    """Submit an uploaded bundle to a benchmark: it is judged before the answer, and refused with the reason's code.
+
+    Where the operator has a check node for the benchmark, the model is ``checking`` until that node has run it.
+    """
     actor, hub = current_actor(), services()
     if not hub.blobs.has(body.bundle.digest):
         raise MedSiloError("not-found")
     with hub.database.session() as session:
         definition = benchmarks.find(session, body.benchmark, body.benchmark_version).definition
-        accepted = service.receive(session, bundle=body.bundle, card=body.card, actor=actor).state == "accepted"
+        monthly = hub.config.submissions_per_month
+        received = service.receive(session, bundle=body.bundle, card=body.card, actor=actor, monthly=monthly)
+        accepted = received.state == "accepted"
     # Reading a large bundle takes seconds; no transaction is open meanwhile.
     try:
-        summary = judge_bundle(hub.blobs.path(body.bundle.digest), definition)
+        summary = judge_bundle(hub.blobs.path(body.bundle.digest), definition, hub.config.model_tiers)
     except MedSiloError as error:
         if not accepted:
             with hub.database.session() as session:
@@ -43,9 +49,14 @@ def submit_model(body: ModelSubmission) -> ModelRecord:
         raise
     with hub.database.session() as session:
         model = service.model_of_digest(session, body.bundle.digest)
+        benchmark = benchmarks.find(session, body.benchmark, body.benchmark_version)
+        cohort = demo_cohort(session, benchmark) if model.state == "checking" else None
+        if cohort is not None:
+            service.note_summary(model, summary)
+            ask_for_check(session, model, benchmark, cohort)
+            return _record(session, model)
         if model.state == "checking":
             service.accept(session, model, summary)
-        benchmark = benchmarks.find(session, body.benchmark, body.benchmark_version)
         service.associate(session, model.digest, benchmark, actor=actor)
         return _record(session, model)
 

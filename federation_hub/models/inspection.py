@@ -1,5 +1,6 @@
 """The static judgement of a submitted bundle: read as data, checked against the profile, never built or run."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,19 +33,25 @@ class Summary:
         }
 
 
-def judge_bundle(path: Path, definition: dict[str, Any] | None) -> Summary:
-    """Check a bundle, and that it fits a benchmark where one is given; raises ``BadInput`` with the bundle's code."""
+def judge_bundle(path: Path, definition: dict[str, Any] | None, tiers: Collection[int] = (1,)) -> Summary:
+    """Check a bundle, and that it fits a benchmark where one is given.
+
+    Raises ``BadInput`` with the bundle's code, or ``policy-model-tier`` for a sound one of a tier not taken here.
+    """
     try:
-        return _summary(inspect_bundle(path, definition))
+        inspection = inspect_bundle(path, definition)
     except PipelineError as error:
         raise BadInput(error.code) from error
+    if inspection.tier not in tiers:
+        raise BadInput("policy-model-tier")
+    return _summary(inspection)
 
 
 def _summary(inspection: Inspection) -> Summary:
     network = inspection.profile.network
     return Summary(
-        network=network.name,
-        arguments=dict(network.args),
+        network=inspection.profile.network_name,
+        arguments=dict(network.args) if network else {},
         preprocessing=tuple(step.name for step in inspection.profile.preprocessing),
         parameters=inspection.parameters,
         tensors=inspection.tensors,

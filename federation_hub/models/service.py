@@ -11,6 +11,7 @@ from federation_hub.associations.decisions import approve_by_rule
 from federation_hub.associations.service import ask, end_all
 from federation_hub.associations.tables import Association
 from federation_hub.benchmarks.tables import Benchmark
+from federation_hub.db import now
 from federation_hub.evaluations.service import plan_evaluations
 from federation_hub.models.inspection import Summary, judge_bundle
 from federation_hub.models.tables import Model
@@ -34,17 +35,21 @@ MODEL = Machine(
 )
 
 
-def receive(session: Session, *, bundle: BlobReference, card: ModelCard, actor: Actor) -> Model:
+def receive(
+    session: Session, *, bundle: BlobReference, card: ModelCard, actor: Actor, monthly: int | None = None
+) -> Model:
     """Note a submission and take it to ``checking``; an accepted one of the same owner is returned as it is.
 
-    Raises ``not-found`` where this owner never finished uploading those bytes (a digest is public, so knowing it
-    proves nothing), ``already-exists`` where they are another owner's model, ``state-conflict`` where withdrawn.
+    ``monthly`` is how many different models an organisation may submit in a month. Raises ``budget-exceeded`` beyond
+    it, ``not-found`` where this owner never finished uploading those bytes (a digest is public, so knowing it proves
+    nothing), ``already-exists`` where they are another owner's model, ``state-conflict`` where withdrawn.
     """
     if actor.organisation_id is None:
         raise MedSiloError("not-permitted")
     _require_upload(session, bundle, actor)
     model = session.get(Model, bundle.digest)
     if model is None:
+        _require_budget(session, actor.organisation_id, monthly)
         model = _add(session, bundle, card, actor.organisation_id, actor.id, None)
         record(session, actor, "model.receive", model.digest, None, model.state)
     elif model.owner_organisation_id != actor.organisation_id and model.state != "rejected":
@@ -57,9 +62,14 @@ def receive(session: Session, *, bundle: BlobReference, card: ModelCard, actor: 
     return model
 
 
+def note_summary(model: Model, summary: Summary) -> None:
+    """Keep what a static look at a bundle has found."""
+    model.summary = summary.as_json()
+
+
 def accept(session: Session, model: Model, summary: Summary) -> None:
     """Accept a model whose bundle was judged sound."""
-    model.summary = summary.as_json()
+    note_summary(model, summary)
     move(session, model, "accept", SYSTEM)
 
 
@@ -144,6 +154,15 @@ def _require_upload(session: Session, bundle: BlobReference, actor: Actor) -> No
     )
     if session.scalar(mine) is None:
         raise MedSiloError("not-found")
+
+
+def _require_budget(session: Session, organisation: str, monthly: int | None) -> None:
+    month = now().replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    own = select(Model.lineage).where(Model.owner_organisation_id == organisation, Model.created >= month)
+    # What a study made was not submitted.
+    submitted = sum(lineage is None for lineage in session.scalars(own))
+    if monthly is not None and submitted >= monthly:
+        raise MedSiloError("budget-exceeded")
 
 
 def _add(

@@ -12,7 +12,7 @@ from federation_hub.api import PERSON, SILO, current_actor, route
 from federation_hub.associations.tables import Association
 from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.services import services
-from federation_hub.silos import cohorts, service
+from federation_hub.silos import cohorts, keys, service
 from federation_hub.silos.messages import (
     CohortView,
     FingerprintApproval,
@@ -26,7 +26,14 @@ from federation_hub.silos.tables import Cohort, Silo
 from federation_hub.stored import read_stored
 from silo_node import __version__
 from silo_node.wire.cohorts import CohortCard, CohortRecord, CohortRegistration
-from silo_node.wire.enrolment import EnrolmentReceipt, EnrolmentRequest, HubInformation, SiloStatus
+from silo_node.wire.enrolment import (
+    EnrolmentReceipt,
+    EnrolmentRequest,
+    HubInformation,
+    KeyRotationReceipt,
+    SiloKeys,
+    SiloStatus,
+)
 from silo_node.wire.envelope import Envelope, key_fingerprint
 from silo_node.wire.versions import SUPPORTED
 
@@ -44,6 +51,7 @@ def hub_information() -> HubInformation:
         wire_versions=SUPPORTED,
         public_key=hub.public_key,
         development=hub.config.development,
+        recommended_node=hub.config.recommended_node or __version__,
     )
 
 
@@ -52,7 +60,7 @@ def enrol(body: EnrolmentRequest) -> EnrolmentReceipt:
     """Exchange a one-time code and a public key for a token that works once the fingerprint was compared."""
     hub = services()
     with hub.database.session() as session:
-        silo, token = service.enrol(session, body)
+        silo, token = service.enrol(session, body, hub.config.silo_token_lifetime)
         return EnrolmentReceipt(
             silo_id=silo.id,
             silo_name=silo.name,
@@ -68,8 +76,36 @@ def silo_status() -> SiloStatus:
     hub = services()
     with hub.database.reading() as session:
         silo = session.get_one(Silo, current_actor().id)
-        found = {"silo_id": silo.id, "silo_name": silo.name, "state": silo.state, "hub_public_key": hub.public_key}
-        return SiloStatus.model_validate(found)
+        return SiloStatus.model_validate(
+            {
+                "silo_id": silo.id,
+                "silo_name": silo.name,
+                "state": silo.state,
+                "hub_public_key": hub.public_key,
+                "token_expires": current_actor().token_expires,
+            }
+        )
+
+
+@route(blueprint, "POST", "/silo/rotation", body=Envelope, returns=KeyRotationReceipt, roles=SILO)
+def rotate_key(body: Envelope) -> KeyRotationReceipt:
+    """Let another key and token follow the silo's present ones, which count for a while longer."""
+    hub = services()
+    with hub.database.session() as session:
+        return keys.rotate(
+            session,
+            body,
+            current_actor(),
+            overlap=timedelta(hours=hub.config.key_overlap_hours),
+            lifetime=hub.config.silo_token_lifetime,
+        )
+
+
+@route(blueprint, "GET", "/silos/<silo_id>/keys", returns=SiloKeys)
+def silo_keys(silo_id: str) -> SiloKeys:
+    """Return every key a silo has had: whoever holds a receipt can verify it, also after a revocation."""
+    with services().database.reading() as session:
+        return keys.keys_ever(session, silo_id)
 
 
 @route(blueprint, "POST", "/silo/cohorts", body=Envelope, returns=CohortRecord, status=201, roles=SILO)

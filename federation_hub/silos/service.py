@@ -11,10 +11,9 @@ from sqlalchemy.orm import Session
 from federation_hub.accounts.actors import Actor
 from federation_hub.accounts.audit import record
 from federation_hub.accounts.service import organisation_named, revoke_tokens
-from federation_hub.accounts.tables import Token
-from federation_hub.accounts.tokens import new_token, token_hash
 from federation_hub.db import now
-from federation_hub.silos.tables import EnrolmentCode, Silo
+from federation_hub.silos.keys import first_key, new_silo_token
+from federation_hub.silos.tables import EnrolmentCode, Silo, SiloKeyRow
 from federation_hub.states import Machine
 from silo_node.wire.enrolment import EnrolmentRequest
 from silo_node.wire.envelope import key_fingerprint
@@ -79,8 +78,8 @@ def invite(session: Session, *, name: str, organisation: str, lifetime: timedelt
     return _new_code(session, silo, lifetime)
 
 
-def enrol(session: Session, request: EnrolmentRequest) -> tuple[Silo, str]:
-    """Take a silo's key in exchange for its code; return the silo and its token, shown this once.
+def enrol(session: Session, request: EnrolmentRequest, lifetime: timedelta | None = None) -> tuple[Silo, str]:
+    """Take a silo's key in exchange for its code; return the silo and its token, shown this once, good for a lifetime.
 
     Raises ``enrolment-code-invalid``, ``-expired`` or ``-used``, ``wire-version-unsupported``, ``already-enrolled``
     where another silo has that key.
@@ -92,15 +91,15 @@ def enrol(session: Session, request: EnrolmentRequest) -> tuple[Silo, str]:
     refusal = judge_code(code.expires if code else None, code.used if code else None, now())
     if code is None or refusal is not None:
         raise MedSiloError(refusal or "enrolment-code-invalid")
-    if session.scalar(select(Silo.id).where(Silo.public_key == request.public_key, Silo.id != code.silo_id)):
+    others = select(SiloKeyRow.id).where(SiloKeyRow.silo_id != code.silo_id)
+    if session.scalar(others.where(SiloKeyRow.public_key == request.public_key)) is not None:
         raise MedSiloError("already-enrolled")
     silo = session.get_one(Silo, code.silo_id)
     move(session, silo, "enrol", Actor("silo", silo.id))
     code.used = silo.enrolled = now()
-    silo.public_key, silo.software_version, silo.wire_version = request.public_key, request.software_version, version
-    token = new_token("mss_")
-    session.add(Token(hash=token_hash(token), silo_id=silo.id, scopes=["silo"]))
-    return silo, token
+    silo.software_version, silo.wire_version = request.software_version, version
+    first_key(session, silo, request.public_key)
+    return silo, new_silo_token(session, silo.id, lifetime)[0]
 
 
 def approve(session: Session, silo_id: str, *, fingerprint: str, actor: Actor) -> Silo:
@@ -119,6 +118,14 @@ def change(session: Session, silo_id: str, event: str, actor: Actor) -> Silo:
     move(session, silo, event, actor)
     if silo.state == "revoked":
         revoke_tokens(session, silo_id=silo.id, actor=actor)
+    return silo
+
+
+def set_checks(session: Session, silo_id: str, checks: bool, *, actor: Actor) -> Silo:
+    """Say whether a silo checks submitted models; its cohorts then count on no leaderboard."""
+    silo = silo_of_id(session, silo_id)
+    before, silo.checks = silo.checks, checks
+    record(session, actor, "silo.checks", silo.id, str(before).lower(), str(checks).lower())
     return silo
 
 

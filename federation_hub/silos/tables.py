@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, String, UniqueConstraint
+from sqlalchemy import ForeignKey, String, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from federation_hub.db import Base, new_id, now
@@ -24,9 +24,34 @@ class Silo(Base):
     publication: Mapped[str] = mapped_column(String(16), default="withheld")
     """How results of this site are published: pseudonym (the default), named (its own wish) or withheld."""
 
+    checks: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """The operator's own node: submitted models run on its demo cohort first, and no leaderboard counts it."""
+
     created: Mapped[datetime] = mapped_column(default=now)
     enrolled: Mapped[datetime | None]
     last_seen: Mapped[datetime | None]
+
+
+class SiloKeyRow(Base):
+    """Every key a silo has had. ``until`` is set once another follows; what it signed before stays verifiable."""
+
+    __tablename__ = "silo_key"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    silo_id: Mapped[str] = mapped_column(ForeignKey("silo.id"), index=True)
+    public_key: Mapped[str] = mapped_column(String(60))
+    since: Mapped[datetime] = mapped_column(default=now)
+    until: Mapped[datetime | None]
+
+
+class RequestNonce(Base):
+    """A nonce of a signed request, kept until the request's time is out of the window."""
+
+    __tablename__ = "request_nonce"
+
+    silo_id: Mapped[str] = mapped_column(ForeignKey("silo.id"), primary_key=True)
+    nonce: Mapped[str] = mapped_column(String(24), primary_key=True)
+    expires: Mapped[datetime] = mapped_column(index=True)
 
 
 class EnrolmentCode(Base):

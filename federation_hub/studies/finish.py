@@ -77,7 +77,7 @@ def _card(session: Session, study: Study) -> ModelCard:
     ).all()
     return ModelCard(
         name=plan.title,
-        description=f"Trained from {start.name} by federated averaging in study {study.id}.",
+        description=f"Trained from {start.name} in study {study.id}.",
         intended_use=start.intended_use,
         training_data=f"Cohorts of {len(sites)} sites, {plan.rounds} rounds; the images stayed at the sites.",
         licence=start.licence,

@@ -34,6 +34,9 @@ from federation_hub.web.words import metric_name, plural, reason
 from silo_node.web.formats import day, score
 from silo_node.wire.benchmarks import BenchmarkDefinition
 from silo_node.wire.errors import MedSiloError
+from silo_node.wire.protection import Answer as Protection
+from silo_node.wire.protection import what_protects_what
+from silo_node.wire.strategies import chosen
 from silo_node.wire.studies import StudyPlan
 
 blueprint = Blueprint("study_pages", __name__)
@@ -91,6 +94,7 @@ class StudyPage:
     rounds: tuple[RoundRow, ...]
     refused: tuple[RefusedUpdate, ...]
     participants: tuple[Participant, ...]
+    protection: tuple[Protection, ...]
     facts: Facts
 
 
@@ -168,7 +172,8 @@ def _page(session: Session, study: Study) -> StudyPage:
         rounds=tuple(rows),
         refused=tuple(refused_updates(updates, labels)),
         participants=tuple(_participants(session, study, plan, labels, updates)),
-        facts=_facts(study, plan, benchmark),
+        protection=_protection(plan, labels),
+        facts=_facts(study, plan, benchmark, labels),
     )
 
 
@@ -258,7 +263,21 @@ def _participants(
     ]
 
 
-def _facts(study: Study, plan: StudyPlan, benchmark: Benchmark) -> Facts:
+def _protection(plan: StudyPlan, labels: Mapping[str, str]) -> tuple[Protection, ...]:
+    return tuple(
+        Protection(entry.question, tuple(_labelled(answer, labels) for answer in entry.answers))
+        for entry in what_protects_what(plan)
+    )
+
+
+def _labelled(text: str, labels: Mapping[str, str]) -> str:
+    """Name a trusted silo as the public knows it, not by its id."""
+    for silo, label in labels.items():
+        text = text.replace(silo, label)
+    return text
+
+
+def _facts(study: Study, plan: StudyPlan, benchmark: Benchmark, labels: Mapping[str, str]) -> Facts:
     local: dict[str, Any] = plan.local.model_dump()
     training = f"{plural(local['epochs'], 'epoch')}, {local['optimiser']}, learning rate {local['learning_rate']:g}"
     bound = f"{plan.norm_bound:g}" if plan.norm_bound is not None else "none"
@@ -267,7 +286,8 @@ def _facts(study: Study, plan: StudyPlan, benchmark: Benchmark) -> Facts:
     )
     return (
         ("Benchmark", title),
-        ("Strategy", f"{plan.strategy}, weighted by registered training cases"),
+        ("Strategy", chosen(plan.strategy)),
+        ("Sites' updates are combined by", _labelled(chosen(plan.robust), labels)),
         ("Local training", training),
         ("Quorum", f"{plan.quorum} of {plural(len(plan.silos), 'site')}"),
         ("Deadline of a round", f"{plan.deadline_seconds:,} s"),

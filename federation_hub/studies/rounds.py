@@ -1,15 +1,16 @@
 """The steps of a round. Each may run again after a crash at any line, and changes nothing the second time."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from federation_hub.accounts.actors import SYSTEM
 from federation_hub.accounts.audit import record
-from federation_hub.aggregation.fold import FoldedModel, Update, fold
+from federation_hub.aggregation.fold import FoldedModel, Update, fold, moment_path
 from federation_hub.associations.tables import Association
 from federation_hub.db import now
 from federation_hub.evaluations.tables import Task
@@ -22,6 +23,7 @@ from federation_hub.studies.rules import ROUND, ROUND_TAKES_UPDATES, Outlook, Ve
 from federation_hub.studies.service import abandon, cancel_tasks, move_round, plan_of, updates_of
 from federation_hub.studies.tables import Study, StudyRound, StudyUpdate
 from pipelines.bundles import read_bundle, weights_file
+from silo_node.wire.strategies import FLTrust
 from silo_node.wire.studies import RoundTask
 from silo_node.wire.transfers import BlobReference
 
@@ -91,19 +93,25 @@ def outlook(session: Session, found: StudyRound) -> Outlook:
     """Return where a round stands. A silo that declined, was suspended or took its consent back is not waited for."""
     plan = plan_of(session.get_one(Study, found.study_id))
     rows = session.execute(
-        select(StudyUpdate.state, Task.state, Silo.state)
+        select(StudyUpdate.state, Task.state, Silo.state, Silo.id)
         .join(Task, Task.id == StudyUpdate.task_id)
         .join(Silo, Silo.id == StudyUpdate.silo_id)
         .where(StudyUpdate.study_id == found.study_id)
         .where(StudyUpdate.number == found.number, StudyUpdate.attempt == found.attempt)
     ).all()
+    verified = {silo_id for update, _, _, silo_id in rows if update == "verified"}
+    pending = {
+        silo_id
+        for update, task, silo, silo_id in rows
+        if update in ("expected", "receiving") and task in _WORKING and silo == "active"
+    }
+    trusted = plan.robust.root if isinstance(plan.robust, FLTrust) and not found.validate_only else None
     return Outlook(
-        verified=sum(update == "verified" for update, _, _ in rows),
-        pending=sum(
-            update in ("expected", "receiving") and task in _WORKING and silo == "active" for update, task, silo in rows
-        ),
+        verified=len(verified),
+        pending=len(pending),
         quorum=0 if found.validate_only else plan.quorum,
         deadline=found.deadline,
+        root="here" if trusted is None or trusted in verified else "awaited" if trusted in pending else "gone",
     )
 
 
@@ -124,25 +132,36 @@ def settle(services: Services, key: RoundKey) -> Verdict:
 
 
 def fold_round(services: Services, key: RoundKey) -> FoldedModel:
-    """Fold the verified updates of a closed round into the next global model and store it."""
+    """Fold the verified updates of a closed round into the next global model and store it, with its moments.
+
+    The study's own row still names the last round's moments, so a fold that runs again starts from the same.
+    """
     with services.database.reading() as session:
         found = one_round(session, key)
-        strategy = plan_of(session.get_one(Study, key.study_id)).strategy
+        study = session.get_one(Study, key.study_id)
+        plan = plan_of(study)
+        moments = {name: services.blobs.path(digest) for name, digest in (study.moments or {}).items()}
         updates = [
             Update(row.silo_id, services.blobs.path(row.digest), row.weight)
             for row in updates_of(session, found)
             if row.state == "verified" and row.digest is not None
         ]
     path = services.blobs.scratch / f"{key.study_id}.{key.number}.{key.attempt}"
-    folded = fold(services.blobs.path(found.base_digest), updates, path, strategy=strategy)
+    base = services.blobs.path(found.base_digest)
+    folded = fold(base, updates, path, strategy=plan.strategy, robust=plan.robust, moments=moments)
     services.blobs.adopt(path, folded.digest)
+    for name, digest in folded.moments.items():
+        services.blobs.adopt(moment_path(path, name), digest)
     return folded
 
 
-def commit_round(services: Services, key: RoundKey, weights_digest: str) -> bool:
+def commit_round(
+    services: Services, key: RoundKey, weights_digest: str, moments: Mapping[str, str] | None = None
+) -> bool:
     """Make a folded model the study's global model; False where the round was abandoned meanwhile.
 
-    Updates, round and study change in one transaction, so an update is folded into the study exactly once.
+    Updates, round and study change in one transaction, so an update is folded into the study exactly once, and the
+    optimiser's moments always belong to the global model beside them.
     """
     with services.database.session() as session:
         found = one_round(session, key, lock=True)
@@ -151,8 +170,10 @@ def commit_round(services: Services, key: RoundKey, weights_digest: str) -> bool
                 if row.state == "verified":
                     move_update(session, row, "fold", SYSTEM)
             move_round(session, found, "commit")
-            found.weights_digest, found.finished = weights_digest, now()
-            session.get_one(Study, key.study_id).weights_digest = weights_digest
+            study = session.get_one(Study, key.study_id)
+            found.finished = now()
+            found.weights_digest = study.weights_digest = weights_digest
+            found.moments = study.moments = dict(moments) if moments else None
         committed = found.state == "committed"
     sweep(services, key)
     return committed
@@ -234,10 +255,11 @@ def _close(session: Session, found: StudyRound, verdict: Verdict) -> None:
 def _spent(session: Session, key: RoundKey) -> set[str]:
     late = key.number - 1
     updates = select(StudyUpdate.digest).where(StudyUpdate.study_id == key.study_id)
-    models = select(StudyRound.weights_digest).where(StudyRound.study_id == key.study_id)
+    old = (StudyRound.study_id == key.study_id, StudyRound.number == key.number - KEPT_MODELS)
     digests = [
         *session.scalars(updates.where(StudyUpdate.number.in_((late, key.number)))),
-        *session.scalars(models.where(StudyRound.number == key.number - KEPT_MODELS)),
+        *session.scalars(select(StudyRound.weights_digest).where(*old)),
+        *_named(session.scalars(select(StudyRound.moments).where(*old))),
     ]
     return {digest for digest in digests if digest is not None}
 
@@ -251,5 +273,10 @@ def _in_use(session: Session, digests: set[str]) -> set[str]:
         *session.scalars(select(Study.weights_digest).where(Study.weights_digest.in_(digests))),
         *session.scalars(unfinished.where(StudyUpdate.digest.in_(digests))),
         *session.scalars(bases.where(StudyRound.base_digest.in_(digests))),
+        *_named(session.scalars(select(Study.moments).where(Study.moments.is_not(None)))),
     ]
     return {digest for digest in needed if digest is not None}
+
+
+def _named(moments: Iterable[dict[str, Any] | None]) -> list[str]:
+    return [digest for found in moments for digest in (found or {}).values()]

@@ -42,6 +42,7 @@ ROUND_TAKES_UPDATES = frozenset({"open", "collecting"})
 ATTEMPTS_A_ROUND = 3
 """A round that misses its quorum is opened again from the same global model; after this many the study fails."""
 
+Root = Literal["here", "awaited", "gone"]
 Verdict = Literal["wait", "close", "abandon"]
 
 
@@ -53,19 +54,21 @@ class Outlook:
     pending: int
     quorum: int
     deadline: datetime
+    root: Root = "here"
+    """Where the update stands that the rule cannot do without; "here" also where it needs none."""
 
 
 def judge_round(outlook: Outlook, at: datetime) -> Verdict:
     """Decide what becomes of an open round: k of n with a deadline.
 
     It closes at once when nobody is left to wait for, or at the deadline; with fewer verified updates than the quorum
-    it is abandoned, and as soon as the quorum can no longer be reached.
+    it is abandoned, and as soon as the quorum can no longer be reached. So it is without the root's update.
     """
-    if outlook.verified + outlook.pending < outlook.quorum:
+    if outlook.verified + outlook.pending < outlook.quorum or outlook.root == "gone":
         return "abandon"
     if outlook.pending and at < outlook.deadline:
         return "wait"
-    return "close" if outlook.verified >= outlook.quorum else "abandon"
+    return "close" if outlook.verified >= outlook.quorum and outlook.root == "here" else "abandon"
 
 
 def pause_before_retry(deadline_seconds: int, attempt: int) -> float:

@@ -25,7 +25,11 @@ from federation_hub.studies.view import study_summary, study_view
 from silo_node.wire.canonical import message_digest
 from silo_node.wire.envelope import PublicKey
 from silo_node.wire.errors import BadInput, MedSiloError
+from silo_node.wire.soundness import first_fault
 from silo_node.wire.studies import StudyConsentRequest, StudyPlan
+
+ONNX = "ONNX"
+"""What the summary of a model of tier 2 names as its network."""
 
 __all__ = [
     "change",
@@ -45,10 +49,12 @@ def create(session: Session, plan: StudyPlan, *, actor: Actor) -> Study:
 
     Raises ``benchmark-unknown``, ``model-unknown`` (also for a model of another organisation), ``model-not-accepted``,
     ``model-incompatible`` where the model was never put to that benchmark, ``plan-invalid`` for a silo that is not
-    there.
+    there, and the codes of :mod:`silo_node.wire.soundness`.
     """
     if actor.organisation_id is None:
         raise MedSiloError("not-permitted")
+    if (fault := first_fault(plan)) is not None:
+        raise BadInput(fault.code, fault.detail)
     benchmark = referenced(session, plan.benchmark)
     _require_model(session, plan, benchmark, actor)
     _require_silos(session, plan)
@@ -208,6 +214,8 @@ def _require_model(session: Session, plan: StudyPlan, benchmark: Benchmark, acto
         raise BadInput("model-not-accepted")
     if model.size != plan.model.size:
         raise BadInput("plan-invalid", "the model has another size")
+    if (model.summary or {}).get("network") == ONNX:
+        raise BadInput("model-incompatible", "an ONNX model cannot be trained")
     on_benchmark = select(Association.id).where(
         Association.model_digest == model.digest, Association.benchmark_id == benchmark.id
     )

@@ -30,6 +30,9 @@ class Study(Base):
     weights_digest: Mapped[str | None] = mapped_column(String(80))
     """The present global model, a safetensors file; from the start of the study on."""
 
+    moments: Mapped[dict[str, Any] | None]
+    """Digests of the server optimiser's moments that belong to the present global model, by name."""
+
     final_model_digest: Mapped[str | None] = mapped_column(ForeignKey("model.digest"))
     owner_organisation_id: Mapped[str] = mapped_column(ForeignKey("organisation.id"), index=True)
     owner_person_id: Mapped[str] = mapped_column(ForeignKey("person.id"))
@@ -56,6 +59,9 @@ class StudyRound(Base):
 
     weights_digest: Mapped[str | None] = mapped_column(String(80))
     """The global model this round committed."""
+
+    moments: Mapped[dict[str, Any] | None]
+    """Digests of the server optimiser's moments this round committed, by name."""
 
     deadline: Mapped[datetime]
     opened: Mapped[datetime] = mapped_column(default=now)

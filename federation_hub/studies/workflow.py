@@ -27,6 +27,9 @@ _LOOK_AGAIN_SECONDS = 0.5
 """How soon a suspension or a change by another process is seen; answers taken by this process wake at once."""
 
 _PASSING = frozenset({errno.ENOSPC, errno.EDQUOT})
+_MODEL = "model"
+"""The folded model among the digests of a fold; the others are the moments' by name."""
+
 _NOTHING = ""
 """A topic nobody notifies: waiting for it only passes time, until the engine is stopped."""
 
@@ -77,8 +80,8 @@ def train_round(study_id: str, number: int) -> bool:
             return False
         offer_tasks(study_id, number, attempt)
         if collect_updates(study_id, number, attempt):
-            weights = fold_updates(study_id, number, attempt)
-            return commit(study_id, number, attempt, weights)
+            folded = fold_updates(study_id, number, attempt)
+            return commit(study_id, number, attempt, folded)
     fail(study_id, "quorum-missed")
     return False
 
@@ -131,15 +134,17 @@ def collect_updates(study_id: str, number: int, attempt: int) -> bool:
 
 
 @_step
-def fold_updates(study_id: str, number: int, attempt: int) -> str:
-    """Fold the verified updates into the next global model and return its digest."""
-    return rounds.fold_round(engine_services(), RoundKey(study_id, number, attempt)).digest
+def fold_updates(study_id: str, number: int, attempt: int) -> dict[str, str]:
+    """Fold the verified updates into the next global model and return the digests of it and of its moments."""
+    folded = rounds.fold_round(engine_services(), RoundKey(study_id, number, attempt))
+    return {_MODEL: folded.digest, **folded.moments}
 
 
 @_step
-def commit(study_id: str, number: int, attempt: int, weights: str) -> bool:
+def commit(study_id: str, number: int, attempt: int, folded: dict[str, str]) -> bool:
     """Make the folded model the global model; False where the study was stopped meanwhile."""
-    return rounds.commit_round(engine_services(), RoundKey(study_id, number, attempt), weights)
+    moments = {name: digest for name, digest in folded.items() if name != _MODEL}
+    return rounds.commit_round(engine_services(), RoundKey(study_id, number, attempt), folded[_MODEL], moments)
 
 
 @_step

@@ -17,9 +17,12 @@ from pipelines.errors import PipelineError
 METADATA = "configs/metadata.json"
 PROFILE = "configs/bundle.json"
 WEIGHTS = "models/model.safetensors"
+ONNX = "models/model.onnx"
 CARD = "docs/model_card.md"
-ORDER = (METADATA, PROFILE, CARD, WEIGHTS)
+ORDER = (METADATA, PROFILE, CARD, WEIGHTS, ONNX)
 REQUIRED = frozenset({METADATA, PROFILE, WEIGHTS})
+"""A bundle of tier 2 has ``ONNX`` in place of ``WEIGHTS``."""
+
 SMALL_LIMIT = 256 * 1024
 MAX_BYTES = 2_100_000_000
 CODE_SUFFIXES = frozenset(
@@ -95,7 +98,9 @@ def refuse_names(names: list[str]) -> None:
         raise _unsafe("it holds a file that is not part of a bundle")
     if len(set(names)) != len(names):
         raise _unsafe("a member occurs twice")
-    missing = sorted(REQUIRED - set(names))
+    if WEIGHTS in names and ONNX in names:
+        raise _unsafe("it holds two models")
+    missing = sorted(REQUIRED - {WEIGHTS if name == ONNX else name for name in names})
     if missing:
         raise PipelineError("bundle-invalid", f"{missing[0]} is missing")
 

@@ -10,6 +10,7 @@ from typing import Any
 from pipelines.bundles import archive
 from pipelines.bundles.literals import parse_literal_object
 from pipelines.bundles.metadata import Metadata, read_metadata
+from pipelines.bundles.onnx_file import inspect_onnx, refuse_shapes
 from pipelines.bundles.profile import Profile, read_profile, refuse_incompatible
 from pipelines.bundles.weights import WeightsIndex, read_weights_index, refuse_not_finite, refuse_other_dtypes
 from pipelines.errors import PipelineError
@@ -27,6 +28,7 @@ class Bundle:
     index: WeightsIndex
     weights_offset: int
     weights_size: int
+    """Of the safetensors file, or of the ONNX model of tier 2."""
 
 
 @dataclass(frozen=True)
@@ -50,19 +52,22 @@ def read_bundle(path: Path) -> Bundle:
     if not path.is_file():
         raise PipelineError("file-missing", path.name)
     members = archive.read_members(path)
-    weights = members[archive.WEIGHTS]
+    weights = members.get(archive.ONNX) or members[archive.WEIGHTS]
     profile = read_profile(
         parse_literal_object(archive.read_small(path, members[archive.PROFILE]), archive.PROFILE),
     )
     metadata = read_metadata(
         parse_literal_object(archive.read_small(path, members[archive.METADATA]), archive.METADATA),
     )
+    if (archive.ONNX in members) != (profile.tier == 2):
+        raise PipelineError("bundle-invalid", "configs/bundle.json: field format is not that of the model's file")
+    onnx = profile.tier == 2
     return Bundle(
         path=path,
         profile=profile,
         metadata=metadata,
         card=_card(path, members),
-        index=read_weights_index(path, weights.offset, weights.size),
+        index=WeightsIndex((), weights.offset) if onnx else read_weights_index(path, weights.offset, weights.size),
         weights_offset=weights.offset,
         weights_size=weights.size,
     )
@@ -77,6 +82,8 @@ def inspect_bundle(path: Path, definition: dict[str, Any] | None = None) -> Insp
     ``model-incompatible``.
     """
     bundle = read_bundle(path)
+    if bundle.profile.tier == 2:
+        return _inspect_onnx(bundle, definition)
     bound = bundle.profile.network_arguments().parameter_bound()
     refuse_other_dtypes(bundle.index)
     if bundle.index.parameters > bound:
@@ -90,6 +97,23 @@ def inspect_bundle(path: Path, definition: dict[str, Any] | None = None) -> Insp
         parameter_bound=bound,
         tensors=len(bundle.index.tensors),
         weights_bytes=bundle.weights_size,
+    )
+
+
+def _inspect_onnx(bundle: Bundle, definition: dict[str, Any] | None) -> Inspection:
+    profile = bundle.profile
+    graph = inspect_onnx(bundle.path, bundle.weights_offset, bundle.weights_size)
+    if definition is not None:
+        refuse_incompatible(profile, read_question(definition))
+    shape, spatial = None if profile.reshapes else profile.input.shape, profile.task == "segmentation"
+    refuse_shapes(graph, profile.input.channels, shape, len(profile.labels), spatial=spatial)
+    return Inspection(
+        profile=profile,
+        parameters=graph.parameters,
+        parameter_bound=graph.parameters,
+        tensors=graph.tensors,
+        weights_bytes=bundle.weights_size,
+        tier=2,
     )
 
 
@@ -115,7 +139,11 @@ def pack_bundle(folder: Path, out: Path) -> Inspection:
 
 
 def weights_file(bundle: Bundle, out: Path) -> None:
-    """Copy a bundle's weights out as a safetensors file: the first global model of a study."""
+    """Copy a bundle's weights out as a safetensors file: the first global model of a study.
+
+    Raises ``model-incompatible`` for an ONNX bundle: it has no weights that could be averaged.
+    """
+    bundle.profile.network_arguments()
     partial, left = out.with_name(out.name + ".partial"), bundle.weights_size
     with bundle.path.open("rb") as source, partial.open("wb") as target:
         source.seek(bundle.weights_offset)

@@ -11,11 +11,12 @@ from pydantic import ConfigDict, Field, JsonValue, ValidationError, model_valida
 
 from pipelines.bundles.architecture import NetworkArguments
 from pipelines.bundles.registry import check_network, network_arguments
-from pipelines.bundles.transforms import check_transforms
+from pipelines.bundles.transforms import TRANSFORMS, check_transforms
 from pipelines.errors import PipelineError
 from pipelines.question import InputSpec, Question, TaskKind, TransformSpec, Value, first_field
 
 FORMAT = "code-free-bundle/1"
+ONNX_FORMAT = "onnx-bundle/1"
 LabelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_ -]{0,39}$")]
 
 
@@ -30,8 +31,10 @@ class Profile(Value):
     """A bundle's manifest."""
 
     model_config = ConfigDict(strict=True)
-    format: Literal["code-free-bundle/1"]
-    network: NetworkSpec
+    format: Literal["code-free-bundle/1", "onnx-bundle/1"]
+    network: NetworkSpec | None = None
+    """Absent in an ONNX bundle, whose graph is its network."""
+
     preprocessing: Annotated[tuple[TransformSpec, ...], Field(max_length=20)] = ()
     """Applied to the benchmark's prepared image before the network; deterministic, part of the model."""
 
@@ -44,10 +47,31 @@ class Profile(Value):
     def _labels_differ(self) -> "Profile":
         if len(set(self.labels)) != len(self.labels):
             raise ValueError("a label is named twice")
+        if (self.network is None) != (self.format == ONNX_FORMAT):
+            raise ValueError("a code-free bundle names a network, an ONNX bundle none")
         return self
 
+    @property
+    def tier(self) -> int:
+        """1 for a code-free bundle, 2 for ONNX."""
+        return 2 if self.network is None else 1
+
+    @property
+    def network_name(self) -> str:
+        return "ONNX" if self.network is None else self.network.name
+
+    @property
+    def reshapes(self) -> bool:
+        """Whether its preprocessing may change the image's size."""
+        return any(TRANSFORMS[step.name].kind == "geometry" for step in self.preprocessing)
+
     def network_arguments(self) -> NetworkArguments:
-        """Return the network's checked arguments; see :func:`~pipelines.bundles.registry.network_arguments`."""
+        """Return the network's checked arguments; see :func:`~pipelines.bundles.registry.network_arguments`.
+
+        Raises ``model-incompatible`` for an ONNX bundle, which has none: it can be evaluated and not trained.
+        """
+        if self.network is None:
+            raise PipelineError("model-incompatible", "an ONNX model has no network of the registry")
         return network_arguments(self.network.name, self.network.args)
 
 
@@ -61,11 +85,10 @@ def read_profile(value: dict[str, Any]) -> Profile:
         profile = Profile.model_validate_json(json.dumps(value))
     except ValidationError as error:
         raise PipelineError("bundle-invalid", f"configs/bundle.json: field {first_field(error)}") from None
-    transforms = check_transforms(profile.preprocessing, intensity_only=profile.task == "segmentation")
-    reshaped = any(transform.kind == "geometry" for transform in transforms)
-    check_network(
-        profile.network_arguments(), profile.task, profile.input, len(profile.labels), shape_known=not reshaped
-    )
+    check_transforms(profile.preprocessing, intensity_only=profile.task == "segmentation")
+    if profile.network is not None:
+        arguments, known = profile.network_arguments(), not profile.reshapes
+        check_network(arguments, profile.task, profile.input, len(profile.labels), shape_known=known)
     return profile
 
 

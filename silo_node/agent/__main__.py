@@ -7,11 +7,12 @@ from pathlib import Path
 
 from silo_node.agent.loop import serve
 from silo_node.agent.node import Node
-from silo_node.config import load_config
+from silo_node.config import NodeConfig, load_config
 from silo_node.identity import load_identity
-from silo_node.logging import start_logging
+from silo_node.logging import RotatedFile, start_logging
 from silo_node.presentation import error_text, exit_status
-from silo_node.sandbox import Sandbox, choose
+from silo_node.sandbox import Sandbox
+from silo_node.sandbox.grant import sandbox_of
 from silo_node.sandbox.probes import refuse_escape, run
 from silo_node.sandbox.unjailed import WARNING
 from silo_node.state import Home
@@ -34,10 +35,15 @@ def main() -> int:
 
 def _run(home: Home, ready_file: Path | None) -> None:
     config = load_config(home)
-    start_logging(config.log_level)
-    sandbox = choose(development_no_sandbox=config.development_no_sandbox)
+    start_logging(config.log_level, _log_file(config))
+    sandbox = sandbox_of(config)
     try_sandbox(home, sandbox)
-    serve(Node(home, config, load_identity(home), sandbox), ready_file)
+    while serve(Node(home, config, load_identity(home), sandbox), ready_file):
+        pass
+
+
+def _log_file(config: NodeConfig) -> RotatedFile | None:
+    return RotatedFile(config.log_file, config.log_file_mb, config.log_files_kept) if config.log_file else None
 
 
 def try_sandbox(home: Home, sandbox: Sandbox) -> None:

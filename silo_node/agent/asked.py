@@ -17,6 +17,7 @@ from silo_node.policy import (
 )
 from silo_node.policy.budget import Ledger
 from silo_node.state import Home
+from silo_node.wire.checks import CheckTask
 from silo_node.wire.envelope import open_envelope
 from silo_node.wire.errors import BadInput
 from silo_node.wire.studies import StudyConsentRequest
@@ -43,6 +44,8 @@ def _task(home: Home, identity: Identity, journal: Journal, task: Task) -> Decis
         holding = find_holding(home, body.cohort, body.benchmark)
         request = evaluation_request(body, holding.manifest.count(SPLIT) if holding else None, history)
         return decide_evaluation(policy, request, history)
+    if isinstance(body, CheckTask):
+        raise BadInput("not-found", "a check of the hub's operator is not decided by who asks")
     holding = find_holding(home, body.cohort, body.plan.benchmark)
     cases = holding.manifest.count("train") if holding else None
     agreed = agreed_plan(journal, identity, body.study_id)

@@ -9,7 +9,7 @@ from silo_node.config import NodeConfig
 from silo_node.hub import Hub
 from silo_node.identity import Identity, dial
 from silo_node.journal import Journal
-from silo_node.outbox.box import Item, Outbox
+from silo_node.outbox.box import TASK_ANSWERS, Item, Outbox
 from silo_node.outbox.delivery import deliver, outcome
 from silo_node.outbox.states import TO_SEND
 from silo_node.state import Home
@@ -50,7 +50,7 @@ class Courier:
             _LOG.warning("not delivered yet", extra={"item": item.item_id, "kind": item.kind, "code": error.code})
             return
         self._keeper.drop(item.subject)
-        if item.kind in ("estimate-block", "round-report"):
+        if item.kind in TASK_ANSWERS:
             state = outcome(delivered)
             self._book.move(item.subject, "closed", delivered.code or (None if state == "accepted" else state))
             _LOG.info("answered", extra={"task": item.subject, "kind": item.kind, "state": state})

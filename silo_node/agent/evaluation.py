@@ -28,9 +28,11 @@ from silo_node.agent.scores import adopt_partial, keep_scores, read_scores, scor
 from silo_node.benchmarks import known_benchmark
 from silo_node.cohorts.manifest import ManifestCase
 from silo_node.hub import Hub
+from silo_node.journal import Journal
 from silo_node.policy import EvaluationRequest, decide_evaluation, decide_spending, load_policy
 from silo_node.policy.bits import block_bits
 from silo_node.policy.budget import NOTHING, Ledger, Spent
+from silo_node.policy.differencing import Told, decide_difference
 from silo_node.policy.schema import DisclosureRules
 from silo_node.sandbox import Bind
 from silo_node.sandbox.work import WorkCancelled, run_job
@@ -45,18 +47,19 @@ from silo_node.wire.tasks import EvaluationTask
 SPLIT: Final = "test"
 
 
-def evaluate(node: Node, hub: Hub, claim: Claim, body: EvaluationTask, ledger: Ledger) -> EstimateBlock:
+def evaluate(node: Node, hub: Hub, claim: Claim, body: EvaluationTask, journal: Journal) -> EstimateBlock:
     """Do one evaluation and return its block, unsigned; what it tells each owner is booked.
 
     Raises :class:`PolicyRefusal`, :class:`BadInput` with the code of a model that is refused before it is built,
     :class:`IntegrityError` ``cohort-changed``, :class:`WorkFailed`, ``cohort-unknown``; and :class:`Interrupted`,
     after which it goes on at the case where it stopped.
     """
-    started = datetime.now(UTC)
+    started, ledger = datetime.now(UTC), Ledger(journal)
     history = ledger.spent(besides=claim.task.task_id)
     holding = _permitted(node, body, history)
     longest = node.config.poll.backoff_seconds
     definition = persist(lambda: known_benchmark(node.home, body.benchmark, hub), claim.cancelled, longest)
+    _refuse_difference(node, Told(journal), body, holding, definition)
     missing = [model for model in body.models if not _kept(node, body, model).exists()]
     if missing:
         for model in missing:
@@ -66,6 +69,7 @@ def evaluate(node: Node, hub: Hub, claim: Claim, body: EvaluationTask, ledger: L
         _score(node, claim, body, holding, definition, missing)
     block = _block(node, body, holding, definition, claim.task.task_id, started)
     _spend(node, ledger, body, block, history)
+    Told(journal).remember(body.benchmark.name, body.cohort, _patients(holding))
     return block
 
 
@@ -99,6 +103,17 @@ def _permitted(
     if decision.code is not None or holding is None:
         raise PolicyRefusal(decision.code or "cohort-unknown", f"rule {decision.rule}: {decision.words}")
     return holding
+
+
+def _refuse_difference(
+    node: Node, told: Told, body: EvaluationTask, holding: Holding, definition: BenchmarkDefinition
+) -> None:
+    """Raise :class:`PolicyRefusal` where this report and an earlier one together would tell of few patients."""
+    limits = _stricter(definition.disclosure, load_policy(node.home).disclosure)
+    others = told.others(body.benchmark.name, body.cohort)
+    decision = decide_difference(limits.minimum_cell, _patients(holding), others)
+    if decision.code is not None:
+        raise PolicyRefusal(decision.code, f"rule {decision.rule}: {decision.words}")
 
 
 def _spend(
@@ -171,6 +186,10 @@ def _out_folder(node: Node, body: EvaluationTask, models: Sequence[ModelReferenc
 
 def _cases(holding: Holding) -> list[ManifestCase]:
     return [case for case in holding.manifest.cases if case.split == SPLIT]
+
+
+def _patients(holding: Holding) -> frozenset[str]:
+    return frozenset(case.patient for case in _cases(holding))
 
 
 def _kept(node: Node, body: EvaluationTask, model: ModelReference) -> Path:

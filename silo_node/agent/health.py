@@ -18,12 +18,12 @@ from silo_node.state import Home
 
 BEAT_SECONDS = 10.0
 STALE_SECONDS = 60.0
-NodeState = Literal["starting", "waiting", "working", "hub-gone", "refused", "stopping", "stopped"]
+NodeState = Literal["starting", "waiting", "working", "hub-gone", "refused", "closed", "stopping", "stopped"]
 
 
 @dataclass(frozen=True)
 class Health:
-    """The content of ``health.json``. ``code`` is why the hub said no or was not there, last time it was so."""
+    """The content of ``health.json``. ``code`` is why no task comes: the hub's code, or a fixed sentence."""
 
     state: NodeState
     beat: str

@@ -66,7 +66,9 @@ class Agent:
             lambda: connection(node), self._note_progress, lambda claim: self._admission.withdraw(claim)
         )
         self._courier = Courier(node.home, self._outbox, self._book, self._keeper)
-        self._runners = {kind: self._runner() for kind in KINDS}
+        # Only a check node of the hub's operator asks for checks.
+        kinds = [kind for kind in KINDS if kind != "check" or node.config.check_node]
+        self._runners = {kind: self._runner() for kind in kinds}
         self._lanes = {
             kind: Lane(kind, runner.run, self._wake.set, runner.idle) for kind, runner in self._runners.items()
         }
@@ -77,6 +79,9 @@ class Agent:
         self._greeted = False
         self._counted, self._count_again = 0, 0.0
         self._pulse = Pulse(node.home)
+        self._identity_stamp = _stamp(node.home)
+        self.again = False
+        """Whether the node ends only to begin anew, with another key."""
 
     def stop(self, *_: object) -> None:
         """Ask the node to end: running work is stopped where it can go on later."""
@@ -93,6 +98,7 @@ class Agent:
         self._pulse.started()
         try:
             sweep(self._node.home, self._outbox)
+            self._outbox.sign_again(self._node.identity.key)
             self._admission.resume(self._hub)
             while not self._stopping.is_set():
                 self._wait(self._turn())
@@ -101,6 +107,11 @@ class Agent:
 
     def _turn(self) -> float:
         """Do one turn and return how long to wait for the next."""
+        if _stamp(self._node.home) != self._identity_stamp:
+            _LOG.info("another key: beginning anew")
+            self.again = True
+            self.stop()
+            return 0.0
         try:
             pause = self._ask()
         except HubUnavailable as error:
@@ -131,6 +142,7 @@ class Agent:
             _LOG.error("no task is taken", extra={"code": full})
             return REFUSED_SECONDS
         if is_quiet(resource_rules(self._node.home).quiet_hours, datetime.now().astimezone()):
+            self._pulse.trouble("closed", "no task is taken in quiet hours")
             _LOG.info("no task is taken in quiet hours")
             return REFUSED_SECONDS
         self._greet()
@@ -216,6 +228,14 @@ def used_by_work(home: Home) -> int:
     )
 
 
+def _stamp(home: Home) -> int | None:
+    """Return a number that changes when the node's identity does; None where it has none any more."""
+    try:
+        return home.enrolment_file.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
+
+
 @contextmanager
 def single_instance(home: Home) -> Iterator[None]:
     """Hold a home's lock inside the block; raises :class:`ConfigError` ``state-locked`` where a node runs on it."""
@@ -236,13 +256,17 @@ def _locked(descriptor: int) -> bool:
     return True
 
 
-def serve(node: Node, ready_file: Path | None = None) -> None:
-    """Run a node until SIGTERM or SIGINT; writes ``ready_file`` once it is about to ask for work."""
+def serve(node: Node, ready_file: Path | None = None) -> bool:
+    """Run a node until SIGTERM or SIGINT; writes ``ready_file`` once it is about to ask for work.
+
+    Returns whether it should begin anew, since its identity has changed.
+    """
     with single_instance(node.home):
         agent = Agent(node)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, agent.stop)
         agent.run(lambda: _tell_ready(node, ready_file))
+        return agent.again
 
 
 def _tell_ready(node: Node, ready_file: Path | None) -> None:

@@ -30,9 +30,9 @@ class Node:
     identity: Identity
     sandbox: Sandbox
 
-    def limits(self, minutes: float) -> Limits:
+    def limits(self, minutes: float, *, training: bool = False) -> Limits:
         """Return the limits of a jail that may run this long."""
-        return granted(self.config, minutes, load_policy(self.home).resources)
+        return granted(self.config, minutes, load_policy(self.home).resources, training=training)
 
 
 def pauses(longest: float, random: Random) -> Iterator[float]:

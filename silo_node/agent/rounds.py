@@ -186,7 +186,7 @@ class StudySessions:
             self._node.sandbox,
             job,
             binds,
-            self._node.limits(self._node.config.limits.round_minutes),
+            self._node.limits(self._node.config.limits.round_minutes, training=True),
             scratch=home.scratch,
             log=home.logs / "work" / f"{body.study_id}.log",
         )

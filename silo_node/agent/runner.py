@@ -15,9 +15,9 @@ from silo_node.hub import Hub
 from silo_node.journal import Journal
 from silo_node.outbox.box import ItemKind, Outbox
 from silo_node.policy import decide_release, load_policy
-from silo_node.policy.budget import Ledger
 from silo_node.policy.decisions import Released
 from silo_node.wire.base import Message
+from silo_node.wire.checks import CheckTask
 from silo_node.wire.envelope import seal
 from silo_node.wire.errors import MedSiloError, WorkFailed
 from silo_node.wire.studies import RoundTask
@@ -32,6 +32,7 @@ PASSING = frozenset({"disk-full", "state-locked", "sandbox-unavailable"})
 KINDS: dict[str, tuple[ItemKind, Released]] = {
     "evaluation": ("estimate-block", "results"),
     "round": ("round-report", "updates"),
+    "check": ("check-report", "results"),
 }
 """For each kind of task, the statement that answers it and the policy rule that releases it."""
 
@@ -89,7 +90,11 @@ class Runner:
         if isinstance(claim.task.body, EvaluationTask):
             from silo_node.agent.evaluation import evaluate
 
-            return evaluate(self._node, hub, claim, claim.task.body, Ledger(self._journal)), None
+            return evaluate(self._node, hub, claim, claim.task.body, self._journal), None
+        if isinstance(claim.task.body, CheckTask):
+            from silo_node.agent.checking import check
+
+            return check(self._node, hub, claim, claim.task.body), None
         return self._round(hub, claim, claim.task.body)
 
     def _round(self, hub: Hub, claim: Claim, body: RoundTask) -> tuple[Message, Path | None]:

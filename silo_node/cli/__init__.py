@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from silo_node import __version__
-from silo_node.cli import benchmark, console, log, node, outbox, policy, privacy
+from silo_node.cli import answer, benchmark, console, export, log, node, outbox, policy, privacy
 from silo_node.cli.cohort import cohort_app
 from silo_node.cli.intake import intake_app
 from silo_node.cli.session import Session, warn
@@ -23,12 +23,17 @@ app = typer.Typer(
 )
 app.command(name="enrol")(node.enrol)
 app.command(name="unenrol")(node.unenrol)
+app.command(name="rotate-key")(node.rotate_key)
 app.command(name="start")(node.start)
 app.command(name="status")(node.status)
 app.command(name="doctor")(node.doctor)
+app.command(name="bugreport")(node.bugreport)
+app.command(name="upgrade")(node.upgrade)
 app.command(name="console")(console.console)
 app.add_typer(intake_app, name="intake")
 app.add_typer(cohort_app, name="cohort")
+app.add_typer(export.app, name="export")
+app.add_typer(answer.app, name="answer")
 app.add_typer(benchmark.app, name="benchmark")
 app.add_typer(policy.app, name="policy")
 app.add_typer(privacy.app, name="privacy")

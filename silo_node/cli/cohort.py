@@ -48,12 +48,12 @@ def build(
     from silo_node.cohorts.jailed import jailed_preparation
     from silo_node.policy import load_policy
     from silo_node.reports.cohort import write_cohort_report
-    from silo_node.sandbox import choose
+    from silo_node.sandbox.grant import sandbox_of
 
     session = session_of(context)
     question = _read_definition(definition, benchmark) if definition else _ask_hub(session, benchmark, version)
     asked = _read_query(query)
-    sandbox = choose(development_no_sandbox=session.config.development_no_sandbox)
+    sandbox = sandbox_of(session.config)
     with progress_bar("Preparing", quiet=as_json) as progress:
         built = build_cohort(
             session.home,

@@ -19,9 +19,10 @@ def console(
     link: Annotated[
         bool, typer.Option("--link", help="Only make a one-time link for a console that runs already.")
     ] = False,
-    set_password: Annotated[bool, typer.Option("--set-password", help="Only set a password; it is asked for.")] = False,
-    drop_password: Annotated[bool, typer.Option("--drop-password", help="Only take a person's password away.")] = False,
-    person: Annotated[str | None, typer.Option(help="Who it is for; your own user name where not given.")] = None,
+    set_password: Annotated[
+        bool, typer.Option("--set-password", help="Only set your own password; it is asked for.")
+    ] = False,
+    drop_password: Annotated[str | None, typer.Option(help="Only take this person's password away.")] = None,
     ready_file: Annotated[Path | None, typer.Option(help="Written once the console listens.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -31,20 +32,23 @@ def console(
     and the doctor. It is a process of its own; the node runs with or without it. From another machine, open a tunnel:
     ssh -L 8751:127.0.0.1:8751 THIS-MACHINE
 
+    Links and passwords are for your own account of this machine, which is the name that stands on what you release.
+
     Example: silo-node console
     """
     from silo_node.console.people import People, own_name
 
     session = session_of(context)
-    people, name = People(session.home.create()), person or own_name()
+    people, name = People(session.home.create()), own_name()
     if link:
         _link(session, people, name, port, as_json=as_json)
     elif set_password:
         people.set_password(name, typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
         show({"person": name, "password": "set"}, as_json=as_json, text=f"{name} can sign in with the password.")
-    elif drop_password:
-        people.drop(name)
-        show({"person": name, "password": "none"}, as_json=as_json, text=f"{name} can no longer sign in with one.")
+    elif drop_password is not None:
+        people.drop(drop_password)
+        text = f"{drop_password} can no longer sign in with a password."
+        show({"person": drop_password, "password": "none"}, as_json=as_json, text=text)
     else:
         _serve(session, people, name, port, ready_file, as_json=as_json)
 

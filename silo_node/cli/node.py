@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -66,6 +67,33 @@ def unenrol(
     show({"silo_id": enrolment.silo_id}, as_json=as_json, text=f"{enrolment.silo_name} has left {enrolment.hub_url}.")
 
 
+def rotate_key(
+    context: typer.Context,
+    token_only: Annotated[bool, typer.Option("--token-only", help="Keep the key; take a new token only.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Exchange this site's signing key and token for new ones. A running node takes them up by itself.
+
+    The hub takes the earlier ones for a day more, so that nothing on its way is lost. What they signed stays
+    verifiable. Tell the hub's admin the new fingerprint by telephone if somebody may have seen the old key.
+
+    Example: silo-node rotate-key
+    """
+    from silo_node.identity import load_enrolment, rotate
+
+    session = session_of(context)
+    with session.hub() as hub:
+        receipt = rotate(session.home, hub, session.identity, token_only=token_only)
+    fingerprint = load_enrolment(session.home).fingerprint
+    answer = {
+        "fingerprint": fingerprint,
+        "previous_until": receipt.previous_until,
+        "token_until": receipt.token_expires,
+    }
+    text = f"This site's fingerprint is now  {fingerprint}\nThe earlier key and token count until "
+    show(answer, as_json=as_json, text=f"{text}{receipt.previous_until:%d %b %Y, %H:%M} UTC.")
+
+
 def start(
     context: typer.Context,
     ready_file: Annotated[Path | None, typer.Option(help="Written once the node is at work.")] = None,
@@ -104,21 +132,85 @@ def status(context: typer.Context, as_json: Json = False) -> None:
             warn(f"{warning['code']}  {warning['text']}")
 
 
-def doctor(context: typer.Context, as_json: Json = False) -> None:
-    """Check network, clock, disk, permissions and sandbox; every finding has a code and a remedy.
+def doctor(
+    context: typer.Context,
+    quick: Annotated[bool, typer.Option("--quick", help="Leave out what takes some seconds.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Check network, proxy, certificate, clock, disk, permissions, sandbox, DICOM and a model; findings are coded.
 
     Example: silo-node doctor
     Exit status: 0 all well, 1 something must be repaired.
     """
-    from silo_node.doctor import examine
+    from silo_node.doctor import examine, keep_report
 
     session = session_of(context)
-    findings = examine(session.home)
-    rows = [(finding.code, finding.verdict, finding.text, finding.remedy or "") for finding in findings]
-    values = [
-        {"code": finding.code, "verdict": finding.verdict, "text": finding.text, "remedy": finding.remedy}
-        for finding in findings
-    ]
-    show(values, as_json=as_json, text=table(["code", "", "finding", "remedy"], rows))
-    if any(finding.verdict == "failed" for finding in findings):
+    report = keep_report(session.home, examine(session.home, quick=quick))
+    rows = [(finding.code, finding.verdict, finding.text) for finding in report.sorted]
+    lines = [table(["code", "", "finding"], rows)]
+    for finding in (*report.failed, *report.warnings):
+        lines.append(f"\n{finding.code}: {finding.remedy}\n  See {finding.docs}")
+    values = [{**asdict(finding), "title": finding.title, "docs": finding.docs} for finding in report.sorted]
+    show(values, as_json=as_json, text="\n".join(lines))
+    if report.failed:
+        raise typer.Exit(EXIT_REFUSED)
+
+
+def bugreport(
+    context: typer.Context,
+    out: Annotated[Path, typer.Argument(help="The file to write.")] = Path("silo-node-bugreport.zip"),
+    log: Annotated[Path | None, typer.Option(help="A file with the node's log lines, to add the last of them.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a bundle for a support ticket: versions, settings, findings, counts. No secret, no patient, no result.
+
+    Read it before you send it; it is a zip archive of text files.
+
+    Example: silo-node bugreport
+    """
+    from silo_node.doctor import examine
+    from silo_node.doctor.bugreport import write_bugreport
+    from silo_node.wire.errors import BadInput
+
+    session = session_of(context)
+    if log is not None and not log.is_file():
+        raise BadInput("file-missing", str(log))
+    parts = write_bugreport(session.home, out, examine(session.home, quick=True), log)
+    show({"file": str(out), "parts": parts}, as_json=as_json, text=f"Wrote {out}: {', '.join(parts)}. Read it first.")
+
+
+def upgrade(
+    context: typer.Context,
+    check: Annotated[bool, typer.Option("--check", help="Only compare versions; nothing else is done yet.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Ask the hub which versions it speaks and recommends, and say whether this node should be upgraded, and how.
+
+    Nothing is installed: software in a hospital is changed by the hospital's own hands.
+
+    Example: silo-node upgrade --check
+    Exit status: 0 nothing to do, 1 an upgrade is recommended or needed.
+    """
+    from silo_node import __version__
+    from silo_node.doctor.network import check_versions
+
+    with session_of(context).hub() as hub:
+        information = hub.information()
+    finding = check_versions(information)
+    answer = {
+        "node": __version__,
+        "hub": information.version,
+        "recommended_node": information.recommended_node,
+        "hub_wire_versions": information.wire_versions,
+        "verdict": finding.verdict,
+    }
+    target = f"'medsilo[silo]=={information.recommended_node or information.version}'"
+    how = (
+        ""
+        if finding.verdict == "well"
+        else f"\nUpgrade with: pip install --upgrade {target}\n"
+        "then: systemctl restart silo-node. Running work goes on where it stopped."
+    )
+    show(answer, as_json=as_json, text=f"{finding.text}.{how}")
+    if finding.verdict != "well":
         raise typer.Exit(EXIT_REFUSED)

@@ -15,12 +15,13 @@ from pathlib import Path
 
 from silo_node.benchmarks import keep_benchmark
 from silo_node.catalogue import CaseRow, Catalogue, CohortRow, stamp
+from silo_node.cohorts.cache import PreparedCache, wipe_unused
 from silo_node.cohorts.drawn import drawn_before, keep_drawn
 from silo_node.cohorts.labels import label_candidates
 from silo_node.cohorts.leakage import check_leakage
 from silo_node.cohorts.lifecycle import cohort_state, next_state
 from silo_node.cohorts.manifest import MANIFEST_FILE, Manifest, ManifestCase, case_path
-from silo_node.cohorts.preparation import Prepare, Prepared, judge, stage
+from silo_node.cohorts.preparation import Prepare, Prepared, judge, judge_cached, stage
 from silo_node.cohorts.query import CohortQuery
 from silo_node.cohorts.selection import Candidate, Chosen, Selection, Step, select, without_duplicates
 from silo_node.cohorts.split import SPLITS, Split, split_patients
@@ -114,15 +115,17 @@ class _Build:
         draft = self._draft(cohort_id)
         building = self._home.cohorts / (cohort_id + _BUILDING)
         try:
-            prepared = self._prepare(prepare, selection.chosen, splits, building)
+            cache = PreparedCache(self._home, self._definition, pseudonyms)
+            prepared = self._prepare(prepare, selection.chosen, splits, building, cache, rows)
             _require_enough(len(prepared.digests), minimum_cases)
             manifest = _manifest(cohort_id, self._reference, selection.chosen, splits, prepared)
             check_leakage(manifest, {case.candidate.case_id: case.candidate.pixels for case in selection.chosen})
+            keep_drawn(self._home, self._reference.name, {case.patient: case.split for case in manifest.cases})
             row = self._freeze(draft, manifest, building, pseudonyms)
         except BaseException:
             self.clear_leftovers()
+            wipe_unused(self._home)
             raise
-        keep_drawn(self._home, self._reference.name, {case.patient: case.split for case in manifest.cases})
         return Built(row, (*selection.steps, *_refused_steps(manifest, prepared)))
 
     def _splits(self, chosen: tuple[Chosen, ...], pseudonyms: Pseudonyms) -> dict[str, Split]:
@@ -175,16 +178,36 @@ class _Build:
         return row
 
     def _prepare(
+        self,
+        prepare: Prepare,
+        chosen: tuple[Chosen, ...],
+        splits: Mapping[str, Split],
+        building: Path,
+        cache: PreparedCache,
+        rows: Mapping[str, CaseRow],
+    ) -> Prepared:
+        """Let the cases be prepared that were not before, and move what was asked for into the new cohort's folder."""
+        (building / "cases").mkdir(mode=0o700, parents=True)
+        building.chmod(0o700)
+        cached = cache.take(chosen, rows, building)
+        digests = judge_cached(building, cached, chosen, self._definition)
+        missing = tuple(case for case in chosen if case.candidate.case_id not in cached)
+        if not missing:
+            return Prepared(digests, {})
+        new = self._prepare_new(prepare, missing, splits, building)
+        cache.keep(missing, rows, building, new.digests)
+        return Prepared(digests | new.digests, new.refused)
+
+    def _prepare_new(
         self, prepare: Prepare, chosen: tuple[Chosen, ...], splits: Mapping[str, Split], building: Path
     ) -> Prepared:
-        """Let the cases be prepared, and move what was asked for into the new cohort's folder."""
         staging, out = _staging(self._home), building / "out"
         stage(self._home.raw, staging, chosen, splits)
         (out / "cases").mkdir(mode=0o700, parents=True)
-        building.chmod(0o700)
         prepare(staging, out, self._definition)
         prepared = judge(out, chosen, self._definition)
-        os.rename(out / "cases", building / "cases")
+        for case_id in prepared.digests:
+            os.rename(out / case_path(case_id), building / case_path(case_id))
         shutil.rmtree(out)
         return prepared
 
@@ -277,7 +300,7 @@ def _manifest(
 
 def _check_written(home: Home, building: Path, manifest: Manifest, definition: BenchmarkDefinition) -> None:
     """Search a cohort for the identifiers of every case of the site before it is kept; nothing is kept with one."""
-    check = WrittenCheck(home, allowed=(definition.name, *definition.labels, *SPLITS))
+    check = WrittenCheck(home, allowed=(manifest.format, definition.name, *definition.labels, *SPLITS))
     check.document(manifest.model_dump(mode="json"))
     for case in manifest.cases:
         check.array((building / case.path).read_bytes())

@@ -5,7 +5,6 @@ shape, each with the label its raw case had.
 """
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from silo_node.cohorts.files import link
 from silo_node.cohorts.manifest import case_path
 from silo_node.cohorts.selection import Chosen
 from silo_node.cohorts.split import Split
@@ -76,10 +76,21 @@ def stage(raw: Path, folder: Path, chosen: tuple[Chosen, ...], splits: Mapping[s
         target.mkdir(mode=0o700)
         for name in (IMAGE_FILE, LABEL_FILE):
             if (source / name).exists():
-                _link(source / name, target / name)
+                link(source / name, target / name)
         record = json.loads((source / RECORD_FILE).read_bytes())
         record |= {"label": case.label, "split": splits[case.candidate.patient]}
         (target / RECORD_FILE).write_bytes(canonical_bytes(record))
+
+
+def judge_cached(
+    folder: Path, cached: frozenset[str], chosen: tuple[Chosen, ...], definition: BenchmarkDefinition
+) -> dict[str, str]:
+    """Return the digests of cases that were prepared for another cohort; they are judged like new ones."""
+    return {
+        case.candidate.case_id: _judge_file(folder / case_path(case.candidate.case_id), case.label, definition)
+        for case in chosen
+        if case.candidate.case_id in cached
+    }
 
 
 def judge(out: Path, chosen: tuple[Chosen, ...], definition: BenchmarkDefinition) -> Prepared:
@@ -145,11 +156,3 @@ def _size(entry: dict[str, Any]) -> int:
 def _require(condition: bool) -> None:
     if not condition:
         raise IntegrityError("output-invalid", "the preparation wrote something else than was declared")
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        # Some file systems have no hard links.
-        shutil.copyfile(source, target)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from silo_node.benchmarks import known_benchmark
 from silo_node.catalogue import Catalogue, CohortRow
+from silo_node.cohorts.cache import wipe_unused
 from silo_node.cohorts.card import cohort_registration
 from silo_node.cohorts.lifecycle import CohortEvent, cohort_state, next_state
 from silo_node.cohorts.manifest import Manifest, verify_folder
@@ -83,9 +84,13 @@ def mark_registered(home: Home, name: str, hub_cohort_id: str, *, now: Clock = _
 
 
 def retire_cohort(home: Home, name: str, *, now: Clock = _utc_now) -> CohortRow:
-    """Retire a cohort and delete its prepared images and its report. Its line in the catalogue stays."""
+    """Retire a cohort and delete its prepared images, wherever they are kept, and its report.
+
+    Its line in the catalogue stays, and so do images that another cohort has as well.
+    """
     row = _move(home, name, "retire", now)
     shutil.rmtree(home.cohort(row.cohort_id), ignore_errors=True)
+    wipe_unused(home)
     drop_report(home, row.cohort_id)
     return row
 

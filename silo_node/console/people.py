@@ -6,7 +6,6 @@ could change anything here anyway.
 """
 
 import base64
-import getpass
 import hashlib
 import json
 import re
@@ -15,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from silo_node.outbox.person import current_person
 from silo_node.state import Home, write_private
 from silo_node.wire.digests import digest_bytes, hex_part
 from silo_node.wire.errors import BadInput
@@ -114,9 +114,11 @@ def checked_name(name: str) -> str:
 
 
 def own_name() -> str:
-    """Return the name of whoever runs this command."""
-    name = re.sub(r"[^A-Za-z0-9._-]", "", getpass.getuser())
-    return name if _NAME.fullmatch(name) else "operator"
+    """Return whose name a link or password is for: the account of whoever runs the command, and nobody else's.
+
+    Else one person could make a second one to release with.
+    """
+    return re.sub(r"[^A-Za-z0-9._-]", "-", current_person())
 
 
 def _scrypt(password: str, salt: bytes) -> bytes:

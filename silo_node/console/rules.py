@@ -42,11 +42,58 @@ def _text(value: Any) -> str:
     return "not set" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def _anybody(names: list[str] | None, who: str) -> str:
+    if names is None:
+        return f"Any {who} that the hub knows may ask."
+    return _names(names, f"Only requests of this {who} are looked at", f"No {who}'s request is looked at.")
+
+
 def _names(value: list[str], one: str, none: str) -> str:
     return f"{one}: {', '.join(value)}." if value else none
 
 
 _SENTENCES: dict[str, Callable[[Any], str]] = {
+    "containers": lambda digests: (
+        f"{len(digests)} models with code may run in the jail, each by its digest."
+        if digests
+        else "No model that contains code runs."
+    ),
+    "requesters.organisations": lambda names: _anybody(names, "organisation"),
+    "requesters.people": lambda names: _anybody(names, "person"),
+    "purposes.allow": lambda names: _names(names, "Requests are let in for", "No request is let in, for any purpose."),
+    "purposes.legal_bases": lambda names: (
+        "A study need not name its legal basis."
+        if names is None
+        else _names(names, "A study must name its legal basis, one of", "No legal basis is accepted.")
+    ),
+    "release.persons": lambda n: (
+        "Two different persons must release each thing that waits."
+        if n > 1
+        else "One person's release is enough for a thing that waits."
+    ),
+    "disclosure.minimum_class": lambda n: f"No class with fewer than {n} patients is told, if the benchmark asks less.",
+    "disclosure.minimum_cell": lambda n: f"No count under {n} is told, if the benchmark asks less.",
+    "disclosure.decimals": lambda n: f"Released numbers have {n} decimals at most.",
+    "budget.submissions": lambda n: f"At most {n} models of one owner are run in a month.",
+    "budget.bits": lambda n: f"Results of one owner's models tell at most {n:,.0f} bits a month.",
+    "budget.epsilon": lambda n: (
+        "There is no budget of differential privacy."
+        if n is None
+        else f"Privacy loss is at most {n:g} a month (epsilon)."
+    ),
+    "resources.quiet_hours": lambda spans: _names(spans, "No work is begun at", "Work may begin at any time of day."),
+    "resources.threads": lambda n: (
+        "Work may use as many processors as the configuration says."
+        if n is None
+        else f"Work uses at most {n} processors."
+    ),
+    "resources.memory_mb": lambda n: (
+        "Work may use as much memory as the configuration says."
+        if n is None
+        else f"Work uses at most {n} MB of memory."
+    ),
+    "resources.gpu_share": lambda n: "Work gets no GPU." if not n else f"Work may use {100 * n:.0f}% of a GPU's time.",
+    "resources.disk_quota_mb": lambda n: f"Work takes at most {n} MB on the disk.",
     "minimum_cohort": lambda n: f"No model is evaluated or trained on fewer than {n} cases.",
     "model_tiers": lambda tiers: f"This site runs {', '.join(_TIERS.get(tier, str(tier)) for tier in tiers)}.",
     "publication": lambda kind: {

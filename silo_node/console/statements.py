@@ -14,6 +14,7 @@ from silo_node.web.formats import minute, score, seconds, short_digest, size
 from silo_node.wire.benchmarks import BenchmarkDefinition
 from silo_node.wire.cohorts import AssociationDecision, CohortRegistration
 from silo_node.wire.estimates import ClassEstimates, EstimateBlock, MetricEstimate, StructureEstimates
+from silo_node.wire.protection import what_protects_what
 from silo_node.wire.studies import RoundReport, StudyConsentRequest
 
 PUBLICATION = {
@@ -26,6 +27,7 @@ KIND_NAMES = {
     "association-decision": "Answer to a study",
     "estimate-block": "Results of an evaluation",
     "round-report": "Update of a study",
+    "check-report": "Check of a model",
 }
 
 
@@ -72,6 +74,8 @@ class Background:
     definition: BenchmarkDefinition | None = None
     request: StudyConsentRequest | None = None
     update_bytes: int | None = None
+    bits: float | None = None
+    """How many bits the numbers of a result can carry at most."""
 
 
 def statement(item: Item, background: Background) -> Statement:
@@ -82,7 +86,7 @@ def statement(item: Item, background: Background) -> Statement:
     if item.kind == "association-decision":
         return _consent(AssociationDecision.model_validate_json(payload), background.request)
     if item.kind == "estimate-block":
-        return _results(EstimateBlock.model_validate_json(payload), background.definition)
+        return _results(EstimateBlock.model_validate_json(payload), background)
     return _update(RoundReport.model_validate_json(payload), background)
 
 
@@ -184,10 +188,12 @@ def _study_facts(request: StudyConsentRequest) -> tuple[Fact, ...]:
             f"the change of the model's weights; {bound}",
         ),
         Fact("And with it", "one validation score, rounded, and the seconds it took"),
+        *(Fact(entry.question, entry.answers[0], " ".join(entry.answers[1:])) for entry in what_protects_what(plan)),
     )
 
 
-def _results(told: EstimateBlock, definition: BenchmarkDefinition | None) -> Statement:
+def _results(told: EstimateBlock, background: Background) -> Statement:
+    definition = background.definition
     name = definition.title if definition else told.benchmark.name
     models = len(told.models)
     suppressed = sum(group.status == "suppressed" for group in told.subgroups)
@@ -216,6 +222,9 @@ def _results(told: EstimateBlock, definition: BenchmarkDefinition | None) -> Sta
                 "Software", f"MedSilo {told.software.medsilo}, MONAI {told.software.monai}, torch {told.software.torch}"
             ),
             Fact("In all", f"{numbers_in(told.model_dump(mode='json'))} numbers", "and codes; no text, no file"),
+            Fact(
+                "Whatever a model did", f"{background.bits or 0:,.0f} bits", "is the most that these numbers can tell"
+            ),
         ),
         grids=(_estimates(told),),
         stays=("every image and its labels", "every prediction", "scores of single cases", "logs"),

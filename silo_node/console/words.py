@@ -49,6 +49,7 @@ _DEPARTURES = {
     "association-decision": "answered a study's request",
     "estimate-block": "sent the results of an evaluation",
     "round-report": "sent the report of a study's round",
+    "check-report": "sent the check of a submitted model",
     "key-rotation": "changed this site's signing key",
 }
 

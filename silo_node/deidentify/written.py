@@ -12,7 +12,7 @@ from typing import Any
 
 from silo_node.deidentify.identifiers import Identifiers
 from silo_node.deidentify.known import KnownIdentifiers
-from silo_node.deidentify.search import IdentifierSearch
+from silo_node.deidentify.search import OWN_WORDS, IdentifierSearch
 from silo_node.state import Home
 from silo_node.wire.errors import IntegrityError
 
@@ -29,6 +29,7 @@ class WrittenCheck:
         with KnownIdentifiers(home) as known:
             identifiers = known.identifiers()
         allowed = tuple(allowed)
+        self._own = OWN_WORDS | {text.lower() for text in allowed}
         self._texts = IdentifierSearch(identifiers, allowed=allowed)
         # Private blocks hold binary runs that are bytes of an array as well, so arrays are searched for the rest.
         self._arrays = IdentifierSearch(Identifiers(certain=identifiers.certain), allowed=allowed)
@@ -38,8 +39,12 @@ class WrittenCheck:
         _require(not self._arrays.in_bytes(data))
 
     def document(self, value: Any) -> None:
-        """Raise ``identifier-leak`` where a text of a JSON value, other than a keyed digest, holds an identifier."""
-        _require(not any(self._texts.in_text(text) for text in _texts(value)))
+        """Raise ``identifier-leak`` where a text of a JSON value holds an identifier.
+
+        Keyed digests and texts that are as a whole among the allowed ones are not looked into.
+        """
+        texts = (text for text in _texts(value) if text.lower() not in self._own)
+        _require(not any(self._texts.in_text(text) for text in texts))
 
     def finds(self, path: Path) -> bool:
         """Tell whether a file of any kind, or its name, holds an identifier."""

@@ -7,16 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from silo_node.journal import Journal
 from silo_node.outbox.person import current_person
-from silo_node.outbox.states import ItemState, step
+from silo_node.outbox.states import LIVE, ItemState, step
 from silo_node.policy.decisions import Decision
 from silo_node.wire.digests import digest_bytes
-from silo_node.wire.envelope import Envelope
+from silo_node.wire.envelope import Envelope, key_id, public_key_text, signed_again
 from silo_node.wire.errors import BadInput
 
 REPLACEABLE: frozenset[ItemState] = frozenset({"computed", "held", "withdrawn"})
-ItemKind = Literal["cohort-registration", "association-decision", "estimate-block", "round-report"]
+ItemKind = Literal["cohort-registration", "association-decision", "estimate-block", "round-report", "check-report"]
+TASK_ANSWERS: frozenset[ItemKind] = frozenset({"estimate-block", "round-report", "check-report"})
+"""Kinds that answer a task."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +157,22 @@ class Outbox:
     def acknowledged(self, item_id: str, answer: str) -> Item:
         """Note the hub's answer."""
         return self._move(item_id, "acknowledged", answer=answer)
+
+    def sign_again(self, key: Ed25519PrivateKey) -> None:
+        """Sign with another key what still has to count: what is on its way, and this site's answers to studies."""
+        wanted = key_id(public_key_text(key.public_key()))
+        for item in self.items():
+            counts = item.state in LIVE or item.kind == "association-decision"
+            if counts and all(signature.keyid != wanted for signature in item.envelope.signatures):
+                with self._journal.writing() as connection:
+                    connection.execute(
+                        "UPDATE outbox SET message = ? WHERE item_id = ? AND message = ?",
+                        (
+                            signed_again(item.envelope, key).model_dump_json(),
+                            item.item_id,
+                            item.envelope.model_dump_json(),
+                        ),
+                    )
 
     def withdraw(self, item_id: str, code: str) -> Item:
         """Note that nobody wants an item any more."""

@@ -5,7 +5,7 @@ answer, says ``task-done``: that is an acknowledgement like any other.
 """
 
 from silo_node.hub import Hub
-from silo_node.outbox.box import Item, Outbox
+from silo_node.outbox.box import TASK_ANSWERS, Item, Outbox
 from silo_node.wire.errors import HubUnavailable, MedSiloError
 from silo_node.wire.studies import RoundReport
 from silo_node.wire.tasks import Decline, ResultAnswer
@@ -40,7 +40,7 @@ def deliver(item: Item, hub: Hub, outbox: Outbox) -> Item:
 
 def outcome(item: Item) -> str | None:
     """Return what became of a task's answer: accepted, refused or late; None where there is no word yet."""
-    if item.answer is None or item.kind not in ("estimate-block", "round-report"):
+    if item.answer is None or item.kind not in TASK_ANSWERS:
         return None
     return ResultAnswer.model_validate_json(item.answer).state
 
@@ -60,7 +60,7 @@ def _send(item: Item, hub: Hub) -> str:
 def _tell_rejection(item: Item, hub: Hub, outbox: Outbox) -> Item:
     """Say the coded no. A rejected registration needs none: the hub never heard of it."""
     try:
-        if item.kind in ("estimate-block", "round-report"):
+        if item.kind in TASK_ANSWERS:
             hub.decline(item.subject, Decline(code=item.code or "policy-refuses-release"))
     except HubUnavailable:
         raise

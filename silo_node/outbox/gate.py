@@ -28,6 +28,8 @@ class Cleared:
     body: bytes | memoryview
     content_type: str
     seal: object
+    statement: bool = False
+    """Whether it is a signed statement, which is handed in with a proof of its freshness."""
 
     def __post_init__(self) -> None:
         if self.seal is not _SEAL:
@@ -53,7 +55,7 @@ class Gate:
         self._log.append(
             method=method, path=path, kind=name, digest=digest_bytes(body), size=len(body), subject=subject
         )
-        return Cleared(body, JSON, _SEAL)
+        return Cleared(body, JSON, _SEAL, isinstance(message, Envelope))
 
     def part(
         self, block: memoryview, *, purpose: BlobPurpose, method: str, path: str, subject: str, offset: int

@@ -13,6 +13,7 @@ _NAMES = {
     "association-decision": "this site's answer to a request",
     "estimate-block": "the results of an evaluation",
     "round-report": "the result of one round of a study",
+    "check-report": "the check of a submitted model",
 }
 
 

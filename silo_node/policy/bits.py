@@ -14,7 +14,8 @@ METRIC_RANGES = {"hd95": 1000.0}
 """The largest value of a metric where that is not 1."""
 
 REPEATED = frozenset(
-    {"format", "task_id", "evaluation_id", "silo_id", "benchmark", "cohort", "models", "attempt", "software"}
+    {"format", "task_id", "evaluation_id", "silo_id", "benchmark", "cohort", "models", "attempt", "software", "cases"}
+    | {"patients"}
     | {"limits", "started", "finished", "label", "metric", "attribute", "level", "threshold", "below"}
 )
 """Fields whose value follows from the task, the clock of the node, or this site's cohort before any model ran."""

@@ -110,7 +110,7 @@ def decide_consent(policy: Policy, plan: StudyPlan, training_cases: int | None, 
             _purpose(policy, plan.purpose),
             _legal_basis(policy, plan.legal_basis),
             _benchmark(policy, plan.benchmark.name),
-            *_cases(policy, training_cases),
+            _enough(policy, training_cases),
             _rounds(policy, plan),
             _epsilon(policy),
         ),
@@ -234,6 +234,13 @@ def _cases(policy: Policy, cases: int | None) -> Iterator[Check]:
     small = cases < policy.minimum_cohort
     words = f"the cohort has {cases} cases, and {policy.minimum_cohort} are the fewest"
     yield Check("minimum_cohort", "policy-minimum-cohort" if small else None, words)
+
+
+def _enough(policy: Policy, cases: int | None) -> Check:
+    """Refuse no cohort and a small one alike: a stranger must not learn that a site has a few cases of something."""
+    few = cases is None or cases < policy.minimum_cohort
+    words = f"the cohort has {cases or 0} training cases, and {policy.minimum_cohort} are the fewest"
+    return Check("minimum_cohort", "policy-minimum-cohort" if few else None, words)
 
 
 def _rounds(policy: Policy, plan: StudyPlan) -> Check:

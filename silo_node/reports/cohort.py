@@ -133,8 +133,8 @@ def _distributions(found: Quality, facts: Sequence[CaseFacts]) -> str:
     spacings = [(text, count) for text, count in list(found.spacings_mm.items())[:12]]
     sizes = [(text, count) for text, count in list(found.sizes.items())[:12]]
     volumes = [
-        histogram(f"Volume of structure {index + 1}, ml", [case.structures_ml[index] for case in facts])
-        for index in range(len(facts[0].structures_ml) if facts else 0)
+        histogram(f"Volume of {name}, ml", [case.structures_ml[index] for case in facts])
+        for index, name in enumerate(found.labels if facts and facts[0].structures_ml else ())
     ]
     return section(
         "Sizes and intensities",

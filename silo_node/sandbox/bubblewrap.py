@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
+from silo_node.sandbox.cgroups import available
 from silo_node.sandbox.jail import Jail
 from silo_node.sandbox.limits import MEGABYTE, Bind, Limits
 from silo_node.sandbox.seccomp import filter_program
@@ -47,8 +48,11 @@ class Bubblewrap:
         for bind in binds:
             if not bind.source.exists():
                 raise WorkFailed("work-failed", f"{bind.source.name} is not there to be shown to the jail")
+        hierarchies = available()
+        group = hierarchies.make(limits) if hierarchies is not None else None
         with _Filter() as filter_fd:
             command = [*self.limited(limits), *self.command(argv, binds, limits, filter_fd)]
+            command = group.entering(command) if group is not None else command
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
@@ -59,7 +63,7 @@ class Bubblewrap:
                 pass_fds=() if filter_fd is None else (filter_fd,),
                 start_new_session=True,
             )
-        return Jail(process, limits, log)
+        return Jail(process, limits, log, group)
 
     def limited(self, limits: Limits) -> list[str]:
         """Return the command that sets the kernel's limits for one process, to put before another command."""
@@ -152,6 +156,8 @@ def _system(limits: Limits) -> list[str]:
             line += ["--ro-bind", str(Path(prefix).resolve()), prefix]
     # Of a node that runs as root the jail's user is, to /proc/sys, still root: it could set the program that the
     # kernel starts, outside, for a core dump.
+    for device in limits.devices:
+        line += ["--dev-bind", device, device]
     return [*line, "--remount-ro", "/dev", "--remount-ro", "/proc"]
 
 

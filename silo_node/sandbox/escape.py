@@ -91,7 +91,7 @@ def files(baits: dict[str, Any]) -> None:
 
 def writes(baits: dict[str, Any]) -> None:
     """Change the input, or leave a file anywhere but in the scratch folder."""
-    for path in ("/shown/seen", *(f"{place}/.planted" for place in ("/shown", "/", "/usr", "/code", "/dev"))):
+    for path in ("/shown/seen", *(f"{place}/.planted" for place in ("/shown", "/", "/usr", "/code"))):
         if _opens(path, os.O_WRONLY | os.O_CREAT):
             return
     raise Held("read-only")

@@ -2,7 +2,8 @@
 
 Limits that the kernel keeps for one process (file size, address space, open files, core dumps) are set before the
 program starts. Limits on the whole jail (wall clock, memory in use, number of processes) are kept by a thread that
-looks every fifth of a second, because control groups are not there on every hospital's machine.
+looks every fifth of a second, because control groups are not there on every hospital's machine. Where they are
+(:mod:`silo_node.sandbox.cgroups`), the kernel keeps memory and processes as well, and at once.
 """
 
 import contextlib
@@ -15,7 +16,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Literal, Protocol
 
 from silo_node.sandbox.limits import MEGABYTE, Limits
 
@@ -38,11 +39,26 @@ class Ending:
         return self.status == 0 and self.exceeded is None
 
 
+class Kept(Protocol):
+    """What the machine keeps a jail in besides its processes: control groups, or a container."""
+
+    def killed_for_memory(self) -> bool:
+        """Tell whether it was ended because its memory was used up."""
+        ...
+
+    def remove(self) -> None:
+        """Take it away, with whatever still runs in it."""
+        ...
+
+
 class Jail:
     """A started program. Its methods may be called from several threads."""
 
-    def __init__(self, process: subprocess.Popen[bytes], limits: Limits, log: Path | None) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], limits: Limits, log: Path | None, group: Kept | None = None
+    ) -> None:
         self._process = process
+        self._group = group
         self._limits = limits
         self._deadline = time.monotonic() + limits.wall_seconds
         self._exceeded: Exceeded | None = None
@@ -103,6 +119,11 @@ class Jail:
             raise TimeoutError from None
         self._ended.set()
         self.close_input()
+        group, self._group = self._group, None
+        if group is not None:
+            if self._exceeded is None and status != 0 and group.killed_for_memory():
+                self._exceeded = "memory"
+            group.remove()
         return Ending(status if status >= 0 else 128 - status, self._exceeded)
 
     def kill(self) -> Ending:

@@ -38,6 +38,9 @@ class Limits:
     threads: int = 1
     """What numerical libraries are told to use."""
 
+    devices: tuple[str, ...] = ()
+    """Device files the jail gets besides the harmless ones: a graphics card's, and nothing else of the machine."""
+
     environment: dict[str, str] = field(default_factory=dict)
     """Variables to set besides the few every jail has; nothing of the node's own environment is passed on."""
 

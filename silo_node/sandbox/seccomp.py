@@ -152,5 +152,28 @@ def filter_program(machine: str = "") -> bytes | None:
     return b"".join(program)
 
 
+def container_profile(machine: str = "") -> dict[str, object] | None:
+    """Return the same rules as a container engine reads them (the OCI runtime specification), or ``None``."""
+    known = _MACHINES.get(machine or platform.machine())
+    if known is None:
+        return None
+    families = {"index": 0, "value": _AF_UNIX, "op": "SCMP_CMP_NE"}
+    spaces = [
+        {"index": 0, "value": 1 << bit, "valueTwo": 1 << bit, "op": "SCMP_CMP_MASKED_EQ"}
+        for bit in range(32)
+        if _CLONE_NEW >> bit & 1
+    ]
+    refused = {"action": "SCMP_ACT_ERRNO", "errnoRet": errno.EPERM}
+    return {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [
+            {"names": sorted(known.refused), **refused},
+            {"names": ["socket"], "args": [families], **refused},
+            *({"names": ["clone"], "args": [space], **refused} for space in spaces),
+            {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno.ENOSYS},
+        ],
+    }
+
+
 def _step(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
     return struct.pack("=HBBI", code, if_true, if_false, value)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from silo_node.wire.base import Identifier, Message, Title
+from silo_node.wire.base import Identifier, Message, Timestamp, Title
 from silo_node.wire.envelope import PublicKey
 
 SiloState = Literal["invited", "pending", "active", "suspended", "revoked"]
@@ -18,6 +18,8 @@ class HubInformation(Message):
     wire_versions: tuple[int, ...]
     public_key: PublicKey
     development: bool
+    recommended_node: Annotated[str, Field(pattern=r"^[0-9a-z.+-]{1,40}$")] | None = None
+    """The node's release the hub's operator recommends; an older one still works while a wire version is common."""
 
 
 class EnrolmentRequest(Message):
@@ -46,3 +48,40 @@ class SiloStatus(Message):
     silo_name: Title
     state: SiloState
     hub_public_key: PublicKey
+    token_expires: Timestamp | None = None
+
+
+class KeyRotation(Message):
+    """A silo's signed wish to sign with another key from now on, and to have a fresh token.
+
+    The envelope carries two signatures: of the key so far, which shows who asks, and of the new one, which shows that
+    the silo has it. With the key so far as the new one, only the token is exchanged.
+    """
+
+    silo_id: Identifier
+    public_key: PublicKey
+
+
+class KeyRotationReceipt(Message):
+    """The hub's answer. Until ``previous_until`` it also takes what the earlier key and token say."""
+
+    silo_id: Identifier
+    public_key: PublicKey
+    token: Annotated[str, Field(pattern=r"^mss_[0-9A-Za-z]{40,60}$")]
+    token_expires: Timestamp | None
+    previous_until: Timestamp
+
+
+class SiloKey(Message):
+    """One of a silo's keys, and when what it signed counts; ``until`` is absent for the present one."""
+
+    public_key: PublicKey
+    since: Timestamp
+    until: Timestamp | None
+
+
+class SiloKeys(Message):
+    """Every key a silo has ever had, oldest first, so that old receipts stay verifiable."""
+
+    silo_id: Identifier
+    keys: tuple[SiloKey, ...]

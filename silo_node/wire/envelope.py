@@ -80,14 +80,16 @@ def seal(message: Message, key: Ed25519PrivateKey) -> Envelope:
     """Sign a message's canonical bytes and return the envelope."""
     payload = canonical_bytes(message)
     kind = payload_type(type(message))
-    signature = key.sign(_pre_authentication_encoding(kind, payload))
     return Envelope(
-        payloadType=kind,
-        payload=base64.b64encode(payload).decode(),
-        signatures=(
-            Signature(keyid=key_id(public_key_text(key.public_key())), sig=base64.b64encode(signature).decode()),
-        ),
+        payloadType=kind, payload=base64.b64encode(payload).decode(), signatures=(_signature(kind, payload, key),)
     )
+
+
+def signed_again(envelope: Envelope, *keys: Ed25519PrivateKey) -> Envelope:
+    """Return the same payload with the signatures of these keys and no other."""
+    payload = envelope.payload_bytes()
+    signatures = tuple(_signature(envelope.payloadType, payload, key) for key in keys)
+    return envelope.model_copy(update={"signatures": signatures})
 
 
 def open_envelope(envelope: Envelope, kind: type[M], public_key: str) -> M:
@@ -105,7 +107,7 @@ def open_envelope(envelope: Envelope, kind: type[M], public_key: str) -> M:
         raise BadEnvelope("not signed by that key")
     try:
         public_key_from_text(public_key).verify(
-            base64.b64decode(signature.sig), _pre_authentication_encoding(envelope.payloadType, payload)
+            base64.b64decode(signature.sig), pre_authentication_encoding(envelope.payloadType, payload)
         )
     except InvalidSignature as error:
         raise BadEnvelope("the signature does not verify") from error
@@ -117,6 +119,11 @@ def open_envelope(envelope: Envelope, kind: type[M], public_key: str) -> M:
     if canonical_bytes(message) != payload:
         raise BadEnvelope("the payload is not canonical")
     return message
+
+
+def _signature(kind: str, payload: bytes, key: Ed25519PrivateKey) -> Signature:
+    signature = key.sign(pre_authentication_encoding(kind, payload))
+    return Signature(keyid=key_id(public_key_text(key.public_key())), sig=base64.b64encode(signature).decode())
 
 
 def new_key() -> Ed25519PrivateKey:
@@ -139,6 +146,7 @@ def key_from_pem(pem: bytes) -> Ed25519PrivateKey:
     return key
 
 
-def _pre_authentication_encoding(kind: str, payload: bytes) -> bytes:
+def pre_authentication_encoding(kind: str, payload: bytes) -> bytes:
+    """Return what DSSE signs: the type and the payload, each with its length."""
     encoded = kind.encode()
     return b"DSSEv1 %d %s %d %s" % (len(encoded), encoded, len(payload), payload)

@@ -121,6 +121,12 @@ PROBLEMS: dict[str, Problem] = {
     # who is asking
     "not-authenticated": Problem(401, "No valid token", "Send an active token as a bearer token."),
     "not-permitted": Problem(403, "This role may not do that", "Ask a person with the right role."),
+    "proof-missing": Problem(401, "The request is not signed", "Upgrade the node; it signs what it hands in."),
+    "proof-invalid": Problem(
+        401, "The request's signature is not valid", "Sign it with the silo's key; a proxy must not change the path."
+    ),
+    "clock-skew": Problem(401, "The request's time is not the hub's", "Set this machine's clock, e.g. with chrony."),
+    "request-replayed": Problem(409, "This very request was handed in before", "Make and sign a new one."),
     "silo-not-active": Problem(
         403, "The silo is not active", "Ask the hub's admin to compare the fingerprint and approve the silo."
     ),
@@ -206,6 +212,7 @@ PROBLEMS: dict[str, Problem] = {
     ),
     "case-without-label": Problem(422, "A case has no label", "Add a row, or leave the case out."),
     "image-invalid": Problem(422, "An image is not usable", "Check its shape, type and spacing."),
+    "series-unknown": Problem(404, "The private store has no such series", "Take it in first, or name its collection."),
     "series-too-short": Problem(
         422, "A series has too few slices for a volume", "Take it in as single images, or wait for the rest of it."
     ),
@@ -323,6 +330,9 @@ PROBLEMS: dict[str, Problem] = {
     "weights-mismatch": Problem(
         422, "The weights do not fit the architecture", "Names, shapes and dtypes must be exactly the architecture's."
     ),
+    "model-not-deterministic": Problem(
+        422, "The model answers the same case in two ways", "Leave out whatever is random when it predicts."
+    ),
     "model-unknown": Problem(404, "There is no such model", "List the models."),
     "model-incompatible": Problem(
         422, "The model does not fit the benchmark", "Its input and output must be the benchmark's."
@@ -356,7 +366,7 @@ PROBLEMS: dict[str, Problem] = {
         403, "The site does not take part in that benchmark", "The site's data steward decides."
     ),
     "policy-study": Problem(403, "The site does not take part in that study", "The site's data steward decides."),
-    "policy-model-tier": Problem(403, "The site does not run this kind of model", "Send a code-free bundle."),
+    "policy-model-tier": Problem(403, "This kind of model is not run here", "Send a code-free bundle."),
     "policy-requester": Problem(
         403, "The site does not work for that organisation or person", "The site's data steward decides."
     ),
@@ -365,6 +375,11 @@ PROBLEMS: dict[str, Problem] = {
     ),
     "policy-budget": Problem(
         403, "The month's budget at the site is spent", "Wait for the next month; send fewer models."
+    ),
+    "policy-differencing": Problem(
+        403,
+        "The cohort differs from an earlier one by too few patients",
+        "Two reports would tell of just those; the site may add or drop more patients.",
     ),
     "budget-exceeded": Problem(
         429, "The organisation's submissions of this month are used up", "Wait for the next month."
@@ -403,6 +418,19 @@ PROBLEMS: dict[str, Problem] = {
     "study-stopped": Problem(409, "The study was stopped", "Nothing to do; what was committed stays on record."),
     "study-unknown": Problem(404, "There is no such study", "List the studies."),
     "plan-invalid": Problem(422, "The study plan does not hold", "Run medsilo study check."),
+    "plan-rule-sites": Problem(
+        422,
+        "The quorum is too small for the rule that combines the updates",
+        "Raise the quorum, assume fewer liars, or choose another rule.",
+    ),
+    "plan-root-absent": Problem(
+        422, "The trusted silo takes no part in the study", "Name one of the plan's silos as the root."
+    ),
+    "plan-clipping-idle": Problem(
+        422,
+        "No update could ever be clipped",
+        "Set the clipping radius below the norm bound, or take the bound away.",
+    ),
     # statistics
     "too-few-cases": Problem(422, "Too few cases", "The value is left undefined."),
     "too-few-positives": Problem(422, "Too few cases of the class", "The value is left undefined."),

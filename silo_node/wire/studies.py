@@ -9,6 +9,7 @@ from silo_node.wire.benchmarks import BenchmarkReference
 from silo_node.wire.envelope import PublicKey
 from silo_node.wire.models import ModelReference
 from silo_node.wire.purposes import LegalBasis, Purpose
+from silo_node.wire.strategies import Combination, FedAvg, Mean, Strategy
 from silo_node.wire.transfers import BlobReference
 
 StudyState = Literal["draft", "recruiting", "running", "paused", "completed", "failed", "stopped"]
@@ -46,7 +47,12 @@ class StudyPlan(Message):
     deadline_seconds: Annotated[int, Field(ge=1, le=30 * 86_400)]
     """How long a round waits for updates after it was opened; it closes at once when every silo has answered."""
 
-    strategy: Literal["fedavg"] = "fedavg"
+    strategy: Strategy = FedAvg()
+    """How the hub applies the combined update of a round to the global model."""
+
+    robust: Combination = Mean()
+    """How the hub makes one update of the sites' updates."""
+
     local: LocalTraining = LocalTraining()
     norm_bound: Annotated[float, Field(gt=0, le=1e12)] | None = None
     """The largest L2 norm an update (a difference of weights) may have; a larger one is refused."""

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from silo_node.wire.base import Code, Count, Fingerprint, Identifier, Message, Seconds, Timestamp, Title
 from silo_node.wire.benchmarks import BenchmarkReference
+from silo_node.wire.checks import CheckTask
 from silo_node.wire.cohorts import AssociationView
 from silo_node.wire.envelope import Envelope
 from silo_node.wire.models import ModelReference
@@ -46,13 +47,13 @@ class Task(Message):
     task_id: Identifier
     silo_id: Identifier
     issued: Timestamp
-    body: Annotated[EvaluationTask | RoundTask, Field(discriminator="kind")]
+    body: Annotated[EvaluationTask | RoundTask | CheckTask, Field(discriminator="kind")]
 
 
 class ClaimRequest(Message):
     """A silo's question for work."""
 
-    kinds: Annotated[tuple[Literal["evaluation", "round"], ...], Field(min_length=1, max_length=4)]
+    kinds: Annotated[tuple[Literal["evaluation", "round", "check"], ...], Field(min_length=1, max_length=4)]
 
 
 class ClaimAnswer(Message):

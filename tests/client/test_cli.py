@@ -101,7 +101,7 @@ def test_a_bundle_with_a_pickle_is_refused_before_anything_runs(tmp_path: Path) 
     assert json.loads(done.stderr)["code"] == "bundle-has-code"
 
 
-@pytest.mark.parametrize("name", ["chest_phantom", "pneumonia_xray", "hippocampus_mr"])
+@pytest.mark.parametrize("name", ["chest_phantom", "pneumonia_xray", "hippocampus_mr", "hippocampus_dicom"])
 def test_the_benchmarks_of_this_installation_are_valid(tmp_path: Path, name: str) -> None:
     import benchmarks
 

@@ -66,6 +66,8 @@ def test_a_plan_becomes_a_study_and_a_study_a_model(
     plan = _new_plan(people, token_file, tmp_path, "whole", model)
     checked = medsilo(tmp_path, "study", "check", str(plan), "--json", hub=people.url, token_file=token_file)
     assert set(json.loads(checked.stdout)["silos"]) == {site.silo_id for site in sites}
+    told = medsilo(tmp_path, "study", "check", str(plan), hub=people.url, token_file=token_file)
+    assert "Who could spoil the model?" in told.stdout
     done = medsilo(tmp_path, "study", "start", str(plan), "--watch", "--json", hub=people.url, token_file=token_file)
     assert done.returncode == 0, done.stderr
     study = json.loads(done.stdout)

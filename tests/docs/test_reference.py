@@ -45,7 +45,7 @@ def _commands(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, 
 ALL_COMMANDS = [found for name in PROGRAMS for found in _commands(_program(name), (name,))]
 
 
-@pytest.mark.parametrize("name", ["commands.md", "errors.md", "settings.md", "wire.md"])
+@pytest.mark.parametrize("name", ["commands.md", "doctor.md", "errors.md", "settings.md", "wire.md"])
 def test_a_generated_page_is_what_the_generator_writes_now(name: str) -> None:
     written = (ROOT / "docs" / "reference" / name).read_text("utf-8")
     assert written == _generator().page(name), "run: python docs/reference/generate.py"
@@ -60,10 +60,10 @@ def test_every_command_has_help_with_an_example_of_itself(path: tuple[str, ...],
 
 
 def test_every_command_that_tells_something_offers_json() -> None:
-    """Commands that run until they are stopped tell nothing at their end; ``openapi`` prints JSON anyhow."""
+    """Commands that run until they are stopped tell nothing at their end; two print JSON anyhow."""
     without = {" ".join(path) for path, command in ALL_COMMANDS if "--json" not in _options(command)}
     running = {"federation-hub up", "federation-hub web", "federation-hub worker", "silo-node start"}
-    assert without == running | {"federation-hub openapi"}
+    assert without == running | {"federation-hub openapi", "silo-node policy schema"}
 
 
 def test_every_setting_says_what_it_does() -> None:

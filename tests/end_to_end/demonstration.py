@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 
-_LIMIT_SECONDS = 600
+_LIMIT_SECONDS = 900
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from safetensors.numpy import save
 
 from pipelines.authoring import initial_weights, write_bundle_folder
 from pipelines.bundles.archive import CARD, METADATA, PROFILE, WEIGHTS, write_archive
+from tests.hostile import onnx_models as onnx
 from tests.unit.pipelines.examples import tiny_profile
 
 MARK = "/tmp/medsilo-hostile-mark"
@@ -355,4 +356,33 @@ CORPUS: tuple[Hostile, ...] = (
     Hostile("a network of 100 GB", "network-too-large", argument(**HUGE)),
     Hostile("channels without number", "network-argument-invalid", argument(channels=[2**40, 2])),
     Hostile("kernel that is a string", "network-argument-invalid", argument(kernel_size="3")),
+    # ONNX
+    Hostile("ONNX with weights at a path that leads out", CODE, onnx.changed(onnx.external)),
+    Hostile("ONNX with operators of another domain", CODE, onnx.changed(onnx.node("Run", "com.evil"))),
+    Hostile("ONNX that imports another domain", CODE, onnx.changed(onnx.opset(1, "com.evil"))),
+    Hostile("ONNX with a loop", CODE, onnx.changed(onnx.looped)),
+    Hostile("ONNX with a function", CODE, onnx.changed(onnx.own_function)),
+    Hostile("ONNX with an operator that is random", "network-unknown", onnx.changed(onnx.node("RandomNormalLike"))),
+    Hostile("ONNX that decodes images", "network-unknown", onnx.changed(onnx.node("ImageDecoder"))),
+    Hostile("ONNX of a petabyte", WEIGHTS_BAD, onnx.changed(onnx.lying)),
+    Hostile("ONNX of a petabyte without a byte", WEIGHTS_BAD, onnx.changed(onnx.no_data)),
+    Hostile("ONNX with what is not a number", WEIGHTS_BAD, onnx.changed(onnx.poisoned)),
+    Hostile("ONNX of an operator set to come", INVALID, onnx.changed(onnx.opset(999))),
+    Hostile("ONNX nested without end", INVALID, onnx.nested_messages),
+    Hostile("ONNX that is a pickle", INVALID, lambda folder: onnx.packed(folder, PICKLE)),
+    Hostile("ONNX that is empty", INVALID, lambda folder: onnx.packed(folder, b"")),
+    Hostile("ONNX cut off", INVALID, lambda folder: onnx.packed(folder, onnx.classifier().SerializeToString()[:-9])),
+    Hostile(
+        "ONNX said to be code-free", INVALID, lambda folder: onnx.packed(folder, b"x", format="code-free-bundle/1")
+    ),
+    Hostile(
+        "ONNX of another shape",
+        "model-incompatible",
+        lambda folder: onnx.packed(folder, onnx.classifier(image=[1, 3, 64, 64]).SerializeToString()),
+    ),
+    Hostile(
+        "ONNX that gives back the image",
+        "model-incompatible",
+        lambda folder: onnx.packed(folder, onnx.classifier(logits=[1, 1, 8, 8]).SerializeToString()),
+    ),
 )

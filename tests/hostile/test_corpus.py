@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 from federation_hub.models.inspection import judge_bundle
-from pipelines.job import Inspected, InspectJob, ModelFile
-from silo_node.sandbox import Bind, choose
+from pipelines.job import CheckJob, Inspected, InspectJob, ModelFile
+from silo_node.sandbox import Bind, Limits, choose
 from silo_node.sandbox.grant import INSPECTION
 from silo_node.sandbox.work import run_job
 from silo_node.wire.digests import digest_bytes
 from silo_node.wire.errors import PROBLEMS, MedSiloError
 from tests.hostile.corpus import CORPUS, MARK, Hostile
+from tests.hostile.onnx_models import classifier, packed
 from tests.unit.pipelines.examples import definition, tiny_bundle
 
 
@@ -39,6 +40,24 @@ def test_the_hub_refuses_it_with_its_code(entry: Hostile, tmp_path: Path) -> Non
     assert refused.value.code == entry.code
     assert {place: place.stat().st_mtime_ns for place in tmp_path.rglob("*")} == before
     assert not Path(MARK).exists()
+
+
+def test_an_honest_model_of_tier_two_is_taken_only_where_the_operator_says_so(tmp_path: Path) -> None:
+    """Sound ONNX is still another tier."""
+    path = packed(tmp_path, classifier().SerializeToString())
+    with pytest.raises(MedSiloError, match="policy-model-tier"):
+        judge_bundle(path, definition())
+    assert judge_bundle(path, definition(), (1, 2)).network == "ONNX"
+
+
+def test_an_honest_model_of_tier_two_runs_in_the_jail(tmp_path: Path) -> None:
+    """Its engine needs no more than torch does."""
+    path, out = packed(tmp_path, classifier().SerializeToString()), tmp_path / "out"
+    out.mkdir()
+    job = CheckJob(bundle=Path("/models/a.zip"), definition=definition(), out=Path("/out"))
+    binds = [Bind(path, "/models/a.zip"), Bind(out, "/out", writable=True)]
+    run_job(choose(), job, binds, Limits(wall_seconds=120), scratch=tmp_path)
+    assert json.loads((out / "check.json").read_text())["network"] == "ONNX"
 
 
 def test_a_site_refuses_every_file_again_in_a_jail_and_lets_an_honest_one_pass(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from silo_node.wire.digests import digest_bytes, keyed_fingerprint
 from silo_node.wire.envelope import Envelope, key_fingerprint, new_key, open_envelope, public_key_text, seal
 from silo_node.wire.estimates import ClassEstimates, EstimateBlock, MetricEstimate, ResourceUse, Software
 from silo_node.wire.models import ModelCard
+from silo_node.wire.proof import PROOF_HEADER, prove
 from silo_node.wire.tasks import EvaluationTask, Task
 from silo_node.wire.transfers import OFFSET_HEADER
 from silo_node.wire.versions import CURRENT, HEADER
@@ -149,6 +150,14 @@ class SiloCaller(Caller):
         """Sign a message with the silo's key."""
         assert self.key is not None
         return seal(message, self.key)
+
+    def post(self, path: str, body: Message | dict[str, Any] | None = None) -> TestResponse:
+        """Post; a signed statement with the proof that it is handed in now."""
+        if not isinstance(body, Envelope) or self.key is None:
+            return super().post(path, body)
+        data = body.model_dump_json().encode()
+        headers = {PROOF_HEADER: prove(self.key, "POST", f"/api/v1{path}", data, datetime.now(UTC))}
+        return self.request("POST", path, data=data, headers={"Content-Type": "application/json", **headers})
 
     def fingerprint_of(self, cohort: str) -> str:
         """Return the keyed fingerprint of a cohort of this name."""

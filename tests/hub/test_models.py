@@ -158,3 +158,16 @@ def test_a_rejected_model_is_never_accepted_without_a_check() -> None:
     assert [state for state in MODEL.states if MODEL.allows(state, "accept")] == ["checking"]
     with pytest.raises(StateConflict):
         MODEL.after("withdrawn", "check")
+
+
+def test_an_organisation_submits_only_so_many_different_models_a_month(federation: Federation) -> None:
+    """The same model again is none; another organisation has a count of its own."""
+    federation.publish()
+    tight = federation.services.config.model_copy(update={"submissions_per_month": 2})
+    object.__setattr__(federation.services, "config", tight)
+    ada = federation.researcher()
+    assert [ada.submit(bundle_bytes(seed)).status_code for seed in (1, 2, 2)] == [201, 201, 201]
+    refused = ada.submit(bundle_bytes(3))
+    assert (refused.status_code, refused.get_json()["code"]) == (429, "budget-exceeded")
+    eve = federation.person("Eve", "researcher", organisation="Another university")
+    assert eve.submit(bundle_bytes(3)).status_code == 201

@@ -225,6 +225,28 @@ def test_a_plan_that_names_what_is_not_there_is_refused(
     assert federation.researcher.do("GET", "/studies") == {"studies": []}
 
 
+def test_a_plan_that_cannot_hold_its_promise_is_refused(federation: Federation) -> None:
+    """Krum against one liar needs five updates a round, and there are three sites."""
+    plan = toy_plan(federation.model, federation.sites, robust="krum")
+    answer = federation.researcher.ask("POST", "/studies", plan.model_dump_json())
+    assert refused(answer) == (422, "plan-rule-sites")
+
+
+def test_a_round_goes_by_its_rule_and_stops_without_the_trusted_silo(federation: Federation) -> None:
+    """The trusted site declines: the round is abandoned at once, although the quorum of others could be met."""
+    root = federation.sites[0].silo_id
+    study_id = federation.running(rounds=1, quorum=2, deadline_seconds=600, robust={"name": "fltrust", "root": root})
+    federation.doors[0].decline(federation.sites[0].claim(federation.doors[0]).task_id, Decline(code="policy-study"))
+    view = federation.researcher.study(study_id)
+    deadline = time.monotonic() + 30
+    while view["rounds"][0]["state"] != "abandoned":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+        view = federation.researcher.study(study_id)
+    assert view["rounds"][0]["code"] == "quorum-missed"
+    federation.researcher.do("POST", f"/studies/{study_id}/stop")
+
+
 def test_a_new_engine_goes_on_where_the_old_one_stopped(federation: Federation) -> None:
     """Between two updates of a round the engine is stopped and another launched: nothing is lost or counted twice."""
     study_id = federation.running(rounds=1)

@@ -10,9 +10,12 @@ from sqlalchemy import select
 
 from federation_hub.accounts.tables import AuditEntry
 from federation_hub.config import HubConfig
+from federation_hub.engine.engine import Engine
 from federation_hub.evaluations.tables import Evaluation
+from federation_hub.studies.rounds import KEPT_MODELS
 from federation_hub.studies.tables import Study, StudyRound, StudyUpdate
 from pipelines.bundles import read_bundle, weights_file
+from silo_node.wire.strategies import FedAdam
 from tests.hub.running import START, Federation, running_hub
 from tests.sites import Arrays, averaged
 
@@ -162,3 +165,61 @@ def test_every_transition_is_on_the_audit_trail(federation: Federation) -> None:
         "committed",
     ]
     assert all(found.state == "committed" for found in rounds)
+
+
+ADAM = FedAdam(learning_rate=0.1)
+
+
+def adam_by_the_book(federation: Federation, rounds: int) -> Arrays:
+    """Return the model after rounds of FedAdam over these sites, in float64 with moments kept in float32."""
+    ids = [site.silo_id for site in federation.sites]
+    zero = {name: np.zeros_like(array) for name, array in START.items()}
+    model, first = START, zero
+    second = {name: np.full_like(array, ADAM.adaptivity**2) for name, array in START.items()}
+    for number in range(1, rounds + 1):
+        differences = {silo_id: difference(place, number) for place, silo_id in enumerate(ids)}
+        for name in model:
+            change = sum(w * differences[i][name].astype(np.float64) for i, w in sorted(zip(ids, WEIGHTS, strict=True)))
+            change = change / 60
+            m = ADAM.beta1 * first[name].astype(np.float64) + (1 - ADAM.beta1) * change
+            v = ADAM.beta2 * second[name].astype(np.float64) + (1 - ADAM.beta2) * change**2
+            step = ADAM.learning_rate * m / (np.sqrt(v) + ADAM.adaptivity)
+            model = model | {name: (step + model[name]).astype(np.float32)}
+            first = first | {name: m.astype(np.float32)}
+            second = second | {name: v.astype(np.float32)}
+    return model
+
+
+def test_the_servers_moments_are_committed_with_the_round_and_swept_with_it(federation: Federation) -> None:
+    """A study by FedAdam goes on from the moments of the last round; those of long ago leave the disk with the models.
+
+    In mid-round the engine is stopped and another launched: the new one finds the moments where the old one left them.
+    """
+    rounds = KEPT_MODELS
+    study_id = federation.running(rounds=rounds, strategy=ADAM.model_dump())
+    services = federation.hub.services
+    for number in range(1, rounds + 1):
+        do_round(federation, number, order=(2, 0, 1))
+        if number == 2:
+            assert services.engine is not None
+            services.engine.shutdown()
+            again = Engine(services.config)
+            again.launch(services)
+    try:
+        do_round(federation, rounds + 1)
+        view = federation.researcher.wait_for(study_id, "completed", "failed")
+    finally:
+        again.shutdown()
+    assert view["state"] == "completed"
+    with services.database.reading() as session:
+        study = session.get_one(Study, study_id)
+        kept = [
+            all(services.blobs.has(digest) for digest in found.moments.values())
+            for found in session.scalars(select(StudyRound).where(StudyRound.moments.is_not(None)))
+            if found.moments
+        ]
+    expected = adam_by_the_book(federation, rounds)
+    for name, array in load_file(services.blobs.path(str(study.weights_digest))).items():
+        np.testing.assert_allclose(array, expected[name], rtol=1e-6, atol=1e-7)
+    assert kept == [False] + [True] * (rounds - 1), "the validating round sweeps, too"
+    assert set(study.moments or {}) == {"first", "second"}

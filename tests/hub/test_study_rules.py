@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 
 from federation_hub.states import StateConflict
 from federation_hub.studies.reports import Question, refusal_of
-from federation_hub.studies.rules import ROUND, STUDY, UPDATE, Outlook, judge_round, mean_score, pause_before_retry
+from federation_hub.studies.rules import (
+    ROUND,
+    STUDY,
+    UPDATE,
+    Outlook,
+    Root,
+    judge_round,
+    mean_score,
+    pause_before_retry,
+)
 from silo_node.wire.studies import RoundReport, SiteScore
 from silo_node.wire.transfers import BlobReference
 
@@ -61,6 +70,23 @@ def test_a_round_closes_with_everybody_or_with_a_quorum_at_the_deadline(
 ) -> None:
     """It waits only while somebody may still answer, and not at all once the quorum is out of reach."""
     assert judge_round(Outlook(verified, pending, quorum, LATER), at) == verdict
+
+
+@pytest.mark.parametrize(
+    ("root", "pending", "at", "verdict"),
+    [
+        ("here", 1, NOON, "wait"),
+        ("here", 1, LATER, "close"),
+        ("awaited", 1, NOON, "wait"),
+        ("awaited", 1, LATER, "abandon"),
+        ("gone", 1, NOON, "abandon"),
+    ],
+)
+def test_a_round_is_not_committed_without_the_update_its_rule_trusts(
+    root: Root, pending: int, at: datetime, verdict: str
+) -> None:
+    """Even where the quorum is there; and nobody is kept waiting once that update cannot come any more."""
+    assert judge_round(Outlook(2, pending, 2, LATER, root), at) == verdict
 
 
 @given(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9), st.booleans())

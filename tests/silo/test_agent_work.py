@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -266,3 +267,18 @@ def test_a_study_asks_first_and_outlives_its_killed_process(clinic: Clinic, tmp_
         assert second is None or second.pid != worker.pid
     assert len(clinic.reports()) >= 4
     assert not list(clinic.home.outbox.iterdir())
+
+
+def test_a_check_node_runs_a_submission_before_any_hospital(clinic: Clinic, hub: HubProcess, tmp_path: Path) -> None:
+    """The clinic's node in the operator's place: judged, run twice in the jail, and a signed report decides."""
+    silo_id = load_identity(clinic.home).silo_id
+    hub.command("silo", "check-node", silo_id)
+    clinic.home.config_file.write_text('provenance = "synthetic"\ncheck_node = true\n')
+    clinic.home.policy_file.write_text(POLICY.format(results="auto"))
+    model = clinic.submit(write_bundle(tmp_path / "checked.zip", clinic.definition, 9))
+    state = partial(clinic.researcher.do, "GET", f"/models/{model.digest}")
+    assert state()["state"] == "checking"
+    with clinic.node():
+        wait_for(lambda: state()["state"] != "checking")
+    assert (state()["state"], state()["code"]) == ("accepted", None)
+    hub.command("silo", "check-node", silo_id, "--off")

@@ -17,8 +17,9 @@ from silo_node.console.sessions import FAILURE_SECONDS, FAILURES, IDLE_SECONDS, 
 from silo_node.console.words import departure, time_left
 from silo_node.journal import Journal
 from silo_node.outbox.box import Item, Outbox
+from silo_node.outbox.person import current_person
 from silo_node.outbox.words import content
-from silo_node.policy import Policy
+from silo_node.policy import Decision, Policy
 from silo_node.state import Home
 from silo_node.wire.errors import BadInput
 from tests.silo.console import PERSON, application, signed_in, token
@@ -279,6 +280,28 @@ def test_a_hub_that_is_away_is_no_error(fresh: tuple[Home, StandIn]) -> None:
     assert "the node sends the answer later" in client.get("/approvals").text
 
 
+def test_two_persons_release_where_the_site_wants_it(fresh: tuple[Home, StandIn]) -> None:
+    """The first one's yes is shown to the second, and nobody is two persons."""
+    home, hub = fresh
+    journal, block = Journal(home), item(home, "estimate-block")
+    hold = Decision("hold", None, "release.results", persons=2)
+    waiting = Outbox(journal).add(block.kind, block.subject, block.envelope, hold)
+    journal.close()
+    client, console = application(home)
+    with peer(hub) as server:
+        home.config_file.write_text(f'hub_url = "{server.url}"\n')
+        for person, status in (("m.okafor", 303), ("m.okafor", 403), ("j.fischer", 303)):
+            client.set_cookie(COOKIE, console.sessions.begin(person))
+            page = client.get(f"/approvals/{waiting.item_id}").text
+            assert "Two different persons must release it" in page
+            answer = client.post(f"/approvals/{waiting.item_id}/release", data={"form_token": token(client)})
+            assert answer.status_code == status, person
+            assert status == 303 or "same-person" in answer.text
+    assert "m.okafor has released it already" in page
+    assert item(home, "estimate-block").released_by == "m.okafor, j.fischer"
+    assert len(hub.heard("/result")) == 1
+
+
 # what else is shown
 
 
@@ -337,7 +360,7 @@ def test_the_first_page_says_whether_the_node_runs(fresh: tuple[Home, StandIn]) 
 
 
 def test_the_command_makes_links_and_passwords(tmp_path: Path) -> None:
-    """For a console that runs already."""
+    """For a console that runs already, and for nobody but whoever runs the command."""
 
     def run(*arguments: str, typed: str = "") -> dict[str, str]:
         called = ["--home", str(tmp_path), "console", *arguments, "--json"]
@@ -346,12 +369,13 @@ def test_the_command_makes_links_and_passwords(tmp_path: Path) -> None:
         found: dict[str, str] = json.loads(result.stdout)
         return found
 
-    link = run("--link", "--person", "m.okafor")["link"]
-    assert People(Home(tmp_path)).use_link(link.partition("key=")[2]) == "m.okafor"
-    run("--set-password", "--person", "m.okafor", typed=f"{PASSWORD}\n{PASSWORD}\n")
-    assert People(Home(tmp_path)).knows("m.okafor", PASSWORD)
-    run("--drop-password", "--person", "m.okafor")
-    assert not People(Home(tmp_path)).knows("m.okafor", PASSWORD)
+    me = current_person()
+    link = run("--link")["link"]
+    assert People(Home(tmp_path)).use_link(link.partition("key=")[2]) == me
+    run("--set-password", typed=f"{PASSWORD}\n{PASSWORD}\n")
+    assert People(Home(tmp_path)).knows(me, PASSWORD)
+    run("--drop-password", me)
+    assert not People(Home(tmp_path)).knows(me, PASSWORD)
 
 
 def test_signing_out_ends_the_session_and_not_just_the_cookie(home: Home) -> None:

@@ -266,12 +266,12 @@ def test_a_file_changed_since_it_was_judged_does_not_leave(gate: Gate, tmp_path:
 
 
 def test_a_hub_that_never_accepts_what_it_has_is_not_asked_for_ever(gate: Gate, tmp_path: Path) -> None:
-    """All bytes there and still not complete means they are other bytes."""
+    """All bytes there and still not complete: the hub is not done with them, and is asked again later."""
     (tmp_path / "update").write_bytes(BLOB)
     status = UploadStatus(upload_id="upl-12345678", offset=len(BLOB), chunk_bytes=1_000_000, complete=False)
     with peer(lambda exchange: exchange.say(status)) as server:
         hub = client(server, gate)
-        with pytest.raises(IntegrityError, match="digest-mismatch"):
+        with pytest.raises(HubUnavailable, match="unavailable"):
             hub.upload(tmp_path / "update", "update")
         hub.close()
 

@@ -89,7 +89,7 @@ def test_a_study_waits_for_a_person_unless_the_policy_names_it() -> None:
     assert decide_consent(policy(studies={"others": "refuse"}), plan(), 100).code == "policy-study"
     assert decide_consent(policy(studies={"maximum_rounds": 2}), plan(), 100).code == "policy-study"
     assert decide_consent(policy(studies={"others": "auto"}), plan(), 10).code == "policy-minimum-cohort"
-    assert decide_consent(policy(studies={"others": "auto"}), plan(), None).code == "cohort-unknown"
+    assert decide_consent(policy(studies={"others": "auto"}), plan(), None).code == "policy-minimum-cohort"
     without_benchmark = policy(studies={"allow": ["lungs"]}, benchmarks={"allow": []})
     assert decide_consent(without_benchmark, plan(), 100).code == "policy-benchmark"
 

@@ -18,9 +18,10 @@ from federation_hub.client.hub import Hub, Record
 from federation_hub.client.terminal import messages, output, print_json
 from silo_node.wire.errors import MedSiloError
 
-Dataset = Literal["chest_phantom", "pneumonia_xray", "hippocampus_mr"]
+Dataset = Literal["chest_phantom", "pneumonia_xray", "hippocampus_mr", "hippocampus_dicom"]
 DatasetOption = Annotated[
-    Dataset, typer.Option(help="chest_phantom (drawn by a program), pneumonia_xray or hippocampus_mr.")
+    Dataset,
+    typer.Option(help="chest_phantom (drawn by a program), pneumonia_xray, hippocampus_mr or hippocampus_dicom."),
 ]
 
 

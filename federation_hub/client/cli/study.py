@@ -13,6 +13,7 @@ from federation_hub.client.studies import print_study, wait_for_consents, watch_
 from federation_hub.client.terminal import EXIT_REFUSED, messages, output, print_json
 from silo_node.wire.canonical import message_digest
 from silo_node.wire.errors import BadInput
+from silo_node.wire.protection import what_protects_what
 
 app = typer.Typer(no_args_is_help=True, help="Plan, start and follow federated studies.")
 
@@ -52,7 +53,9 @@ def new(
 
 @app.command()
 def check(context: typer.Context, plan: PlanPath, as_json: AsJson = False) -> None:
-    """Check a plan against the hub: benchmark, model and silos exist, and the numbers hold together.
+    """Check a plan against the hub, and say what protects what in such a study.
+
+    Benchmark, model and silos must exist, the numbers fit together, and the rules hold with so few sites.
 
     Example: `medsilo study check plan.toml`
     """
@@ -64,6 +67,10 @@ def check(context: typer.Context, plan: PlanPath, as_json: AsJson = False) -> No
         f"{exact.name}: {exact.rounds} rounds over {len(exact.silos)} silos, at least {exact.quorum} updates a round."
     )
     output().print(f"Plan digest {message_digest(exact)}", soft_wrap=True)
+    for entry in what_protects_what(exact):
+        output().print(f"\n{entry.question}", style="bold")
+        for answer in entry.answers:
+            output().print(f"- {answer}", markup=False)
 
 
 @app.command()

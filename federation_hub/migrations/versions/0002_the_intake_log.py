@@ -1,4 +1,4 @@
-"""The intake log: every request body that arrived from a silo."""
+"""The intake log: every request body that arrived from a silo; and which silos check models."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -25,9 +25,11 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_intake_entry")),
     )
     op.create_index(op.f("ix_intake_entry_silo_id_id"), "intake_entry", ["silo_id", "id"], unique=False)
+    op.add_column("silo", sa.Column("checks", sa.Boolean(), server_default=sa.false(), nullable=False))
 
 
 def downgrade() -> None:
     """Take the change back."""
+    op.drop_column("silo", "checks")
     op.drop_index(op.f("ix_intake_entry_silo_id_id"), table_name="intake_entry")
     op.drop_table("intake_entry")

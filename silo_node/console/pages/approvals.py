@@ -11,7 +11,7 @@ from silo_node.console.statements import KIND_NAMES, Background, Statement, pret
 from silo_node.console.words import ITEM_STATES, moment
 from silo_node.journal import Journal
 from silo_node.outbox.box import Item, Outbox
-from silo_node.outbox.words import content, document
+from silo_node.outbox.words import bits, content, document
 from silo_node.wire.benchmarks import BenchmarkDefinition, BenchmarkReference
 from silo_node.wire.digests import digest_bytes
 from silo_node.wire.errors import HubUnavailable, MedSiloError
@@ -78,7 +78,7 @@ def tell(journal: Journal, item: Item) -> Statement:
     """Return an item in words, with what the node knows beside it."""
     there = item.attachment is not None and item.attachment.exists()
     update_bytes = item.attachment.stat().st_size if item.attachment is not None and there else None
-    return statement(item, Background(_definition(item), _request(journal, item), update_bytes))
+    return statement(item, Background(_definition(item), _request(journal, item), update_bytes, bits(item)))
 
 
 def _request(journal: Journal, item: Item) -> StudyConsentRequest | None:

@@ -4,8 +4,7 @@ from flask import Blueprint, redirect, render_template
 from werkzeug.wrappers import Response as AnyResponse
 
 from silo_node.console.desk import desk, signed_in
-from silo_node.doctor import examine
-from silo_node.doctor.report import keep_report, last_report
+from silo_node.doctor import examine, keep_report, last_report
 
 blueprint = Blueprint("health", __name__)
 

@@ -11,7 +11,7 @@ from silo_node.console.desk import desk
 from silo_node.console.pages.approvals import tell
 from silo_node.console.pages.work import health_line, jobs
 from silo_node.console.words import is_statement, moment
-from silo_node.doctor.report import last_report
+from silo_node.doctor import last_report
 from silo_node.identity import load_enrolment
 from silo_node.outbox.box import Outbox
 from silo_node.outbox.egress_log import EgressLog, Entry

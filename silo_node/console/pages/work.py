@@ -10,6 +10,7 @@ from silo_node.agent.health import Health, read_health
 from silo_node.agent.tasks import TaskBook, TaskRecord
 from silo_node.console.desk import desk
 from silo_node.console.words import TASK_STATES, moment, reason, time_left
+from silo_node.wire.checks import CheckTask
 from silo_node.wire.tasks import EvaluationTask, Task
 
 blueprint = Blueprint("work", __name__)
@@ -59,6 +60,8 @@ def job(record: TaskRecord) -> Job:
         count = len(body.models)
         title = f"Evaluation of {count} {'model' if count == 1 else 'models'}"
         detail = f"{body.benchmark.name} {body.benchmark.version}"
+    elif isinstance(body, CheckTask):
+        title, detail = "Check of a submitted model", f"{body.benchmark.name} {body.benchmark.version}"
     else:
         what = "Validation" if body.validate_only else f"Round {body.round} of {body.plan.rounds}"
         title, detail = f"{what}: {body.plan.title}", f"study {body.plan.name}"
@@ -95,5 +98,7 @@ def _judged(found: Health | None, now: datetime) -> tuple[bool, str]:
         return False, "The node runs, and the hub cannot be reached. It goes on trying."
     if found.state == "refused":
         return False, f"The node runs, and is refused: {json.dumps(reason(found.code))[1:-1]}."
+    if found.state == "closed":
+        return True, f"The node runs; {found.code}."
     words = {"working": "at work", "waiting": "waiting for work", "starting": "starting", "stopping": "stopping"}
     return True, f"The node runs and is {words[found.state]}."

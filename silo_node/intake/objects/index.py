@@ -171,6 +171,10 @@ class ObjectIndex:
         text = "SELECT * FROM objects WHERE series = ? AND collection = ? ORDER BY instance"
         return self._objects(text, series, collection)
 
+    def objects_of_collection(self, collection: str) -> list[ObjectRow]:
+        """Return all objects of a collection, study by study."""
+        return self._objects("SELECT * FROM objects WHERE collection = ? ORDER BY study, series, instance", collection)
+
     def accessions(self) -> Iterator[tuple[str, str, str]]:
         """Yield accession number, SOP and Series Instance UID of every object whose study has a number."""
         text = "SELECT accession, instance, series FROM objects JOIN studies USING (study, collection)"

@@ -1,48 +1,45 @@
 """Studies from a PACS over DICOM itself: found with C-FIND, and sent to the listener here on C-MOVE (PS3.4 annex C)."""
 
-import contextlib
-import socket
-import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from typing import Any
 
 from pydicom.dataset import Dataset
-from pynetdicom import AE
 from pynetdicom.association import Association
 
 from silo_node.config import ListenerSettings, PacsSettings
 from silo_node.intake.objects.inbox import Inbox
-from silo_node.intake.pacs.listener import Listener, silence
+from silo_node.intake.pacs.association import Pacs
+from silo_node.intake.pacs.listener import Listener
 from silo_node.intake.pacs.query import FoundStudy, StudyQuery
-from silo_node.intake.pacs.tls import client_context
 from silo_node.intake.source import Item
-from silo_node.wire.errors import BadInput, ConfigError, MedSiloError
+from silo_node.wire.errors import BadInput, MedSiloError
 
 STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 STUDY_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
+_PURPOSE = "searching and sending (C-FIND, C-MOVE)"
 _PENDING = (0xFF00, 0xFF01)
 _UNKNOWN_DESTINATION = 0xA801
 
 
 class _Line:
-    """One association for many requests, made anew when the PACS has broken it off."""
+    """One association for all retrievals, made anew when the PACS has broken it off."""
 
-    def __init__(self, associate: Callable[[str], Association], context: str) -> None:
-        self._associate, self._context = associate, context
+    def __init__(self, peer: Pacs) -> None:
+        self._peer, self._stack = peer, ExitStack()
         self._association: Association | None = None
 
     def open(self) -> Association:
         """Return an association that is established; raises ``pacs-unreachable``, ``pacs-refused``."""
         if self._association is None or not self._association.is_established:
-            self._association = self._associate(self._context)
+            self._stack.close()
+            self._association = self._stack.enter_context(self._peer.association([STUDY_ROOT_MOVE], _PURPOSE))
         return self._association
 
     def close(self) -> None:
         """Release the association."""
-        if self._association is not None and self._association.is_established:
-            self._association.release()
+        self._stack.close()
 
 
 @dataclass(frozen=True)
@@ -62,17 +59,10 @@ class PacsSource:
 
     def __init__(self, pacs: PacsSettings, listener: ListenerSettings, query: StudyQuery) -> None:
         """Check the settings; raises :class:`ConfigError`."""
-        if pacs.host is None:
-            raise ConfigError("config-missing", "intake.pacs.host says where the PACS is")
-        self.root = f"{pacs.ae_title}@{pacs.host}:{pacs.port}"
-        self._pacs, self._host, self._query = pacs, pacs.host, query
         self._own_title = listener.called_ae_titles[0]
-        self._listener = Listener(listener)
-        self._tls = (
-            client_context(pacs.ca_bundle, pacs.client_certificate, pacs.client_key, setting="intake.pacs")
-            if pacs.tls
-            else None
-        )
+        self._peer = Pacs(pacs, self._own_title)
+        self.root = self._peer.root
+        self._pacs, self._query, self._listener = pacs, query, Listener(listener)
 
     def deliver(self, inbox: Inbox) -> None:
         """Have every study sent that is not all here; a study is settled once the PACS says that all of it was sent.
@@ -81,7 +71,7 @@ class PacsSource:
         ``pacs-unreachable``, ``pacs-refused``, ``listener-unavailable``.
         """
         studies = self.studies()
-        with self._listener.open(inbox), contextlib.closing(_Line(self._associate, STUDY_ROOT_MOVE)) as line:
+        with self._listener.open(inbox), closing(_Line(self._peer)) as line:
             for done, study in enumerate(studies):
                 inbox.progress(done, len(studies))
                 self._deliver_study(study, inbox, line)
@@ -96,8 +86,8 @@ class PacsSource:
         for keyword, value in self._query.keys().items():
             setattr(identifier, keyword, value)
         silent_at = time.monotonic() + self._pacs.timeout_seconds
-        with contextlib.closing(_Line(self._associate, STUDY_ROOT_FIND)) as line:
-            return list(_found(line.open().send_c_find(identifier, STUDY_ROOT_FIND), silent_at))
+        with self._peer.association([STUDY_ROOT_FIND], _PURPOSE) as association:
+            return list(_found(association.send_c_find(identifier, STUDY_ROOT_FIND), silent_at))
 
     def _deliver_study(self, study: FoundStudy, inbox: Inbox, line: "_Line") -> None:
         place = Item(study.study, "")
@@ -126,43 +116,6 @@ class PacsSource:
             last = int(status.Status) if "Status" in status else None
             failed = int(status.get("NumberOfFailedSuboperations", None) or 0)
         return _Moved(last, failed)
-
-    def _associate(self, context: str) -> Association:
-        silence()
-        entity = AE(ae_title=self._own_title)
-        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = self._pacs.timeout_seconds
-        entity.connection_timeout = self._pacs.timeout_seconds
-        entity.add_requested_context(context)
-        tls: Any = (self._tls, self._host) if self._tls else None
-        try:
-            association = entity.associate(self._host, self._pacs.port, ae_title=self._pacs.ae_title, tls_args=tls)
-        except OSError:
-            raise MedSiloError("pacs-unreachable", self.root) from None
-        if not association.is_established:
-            raise self._refusal(association)
-        return association
-
-    def _refusal(self, association: Association) -> MedSiloError:
-        if association.is_rejected:
-            answer = association.acceptor.primitive
-            reasons = {3: f"it does not know {self._own_title}", 7: f"it is not called {self._pacs.ae_title}"}
-            return MedSiloError("pacs-refused", reasons.get(int(getattr(answer, "diagnostic", 0) or 0), ""))
-        if association.acceptor.primitive is not None:
-            return MedSiloError("pacs-refused", "it does not offer searching and sending (C-FIND, C-MOVE) to this node")
-        return MedSiloError("pacs-certificate" if self._certificate_is_refused() else "pacs-unreachable", self.root)
-
-    def _certificate_is_refused(self) -> bool:
-        """Tell whether it was TLS that failed; pynetdicom does not say why it could not connect."""
-        if self._tls is None:
-            return False
-        try:
-            with socket.create_connection((self._host, self._pacs.port), self._pacs.timeout_seconds) as plain:
-                self._tls.wrap_socket(plain, server_hostname=self._host).close()
-        except ssl.SSLError:
-            return True
-        except OSError:
-            return False
-        return False
 
 
 def _found(answers: Iterator[tuple[Dataset, Dataset | None]], silent_at: float) -> Iterator[FoundStudy]:

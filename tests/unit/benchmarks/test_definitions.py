@@ -13,7 +13,7 @@ from pipelines.question import read_question
 from silo_node.wire.errors import BadInput
 from silo_node.wire.studies import LocalTraining
 
-NAMES = ("chest_phantom", "hippocampus_mr", "pneumonia_xray")
+NAMES = ("chest_phantom", "hippocampus_dicom", "hippocampus_mr", "pneumonia_xray")
 FILES = {"README.md", "__init__.py", "benchmark.toml", "demo.py", "reference/bundle.json", "reference/metadata.json"}
 
 

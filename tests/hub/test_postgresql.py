@@ -1,0 +1,96 @@
+"""The hub on PostgreSQL: the same migrations, claims decided by row locks, and a study that outlives ``kill -9``."""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event, Thread
+
+import numpy as np
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
+
+from silo_node.wire.tasks import ClaimRequest
+from tests.conftest import start_hub, stop_hub
+from tests.postgresql import programs, running
+from tests.sites import TOY, Arrays, Person, Site, toy_plan, write_bundle
+
+pytestmark = pytest.mark.slow
+SITES = 3
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[str]:
+    """The URL of a fresh database."""
+    found = programs()
+    if found is None:
+        if os.environ.get("CI"):
+            pytest.fail("PostgreSQL is not installed")
+        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
+    with running(found) as url:
+        yield url
+
+
+def test_a_study_runs_on_postgresql_and_outlives_a_kill(database: str, tmp_path: Path) -> None:
+    """Tasks are claimed once though all ask at once; after a kill every update is folded once."""
+    home = tmp_path / "hub"
+    home.mkdir()
+    (home / "hub.toml").write_text(f'database_url = "{database}"\nlease_seconds = 4\n')
+    hub = start_hub(home)
+    stopping = Event()
+    workers: list[Thread] = []
+    try:
+        admin = Person(hub.url, hub.admin_token)
+        admin.do("POST", "/benchmarks", TOY.model_dump_json())
+        token = hub.command("person", "add", "Ada", "--role", "researcher", "--organisation", "University").strip()
+        ada = Person(hub.url, token)
+        model = ada.submit(write_bundle(tmp_path, {"weight": np.zeros(1000, np.float32)}))
+        sites = [Site.join(tmp_path / f"site{n}", hub.url, admin, f"Site {n}") for n in range(SITES)]
+        study_id = str(ada.do("POST", "/studies", toy_plan(model, sites).model_dump_json())["study_id"])
+        for site in sites:
+            door = site.dial()
+            site.consent(door)
+            door.close()
+        ada.do("POST", f"/studies/{study_id}/start")
+        wait_until(lambda: ada.study(study_id)["rounds"])
+        assert Counter(claims_of(sites[0], 8)) == {None: 7, "round": 1}
+        hub.process.kill()
+        hub.process.wait()
+        hub = start_hub(home)
+        workers = [Thread(target=site.run, args=(hub.url, train, stopping.is_set)) for site in sites]
+        for worker in workers:
+            worker.start()
+        study = Person(hub.url, token).wait_for(study_id, "completed", "failed")
+        assert study["state"] == "completed", study["code"]
+    finally:
+        stopping.set()
+        for worker in workers:
+            worker.join(30)
+        stop_hub(hub)
+    with create_engine(database, poolclass=NullPool).connect() as connection:
+        folds = connection.execute(text("select subject from audit_entry where action = 'update.fold'")).scalars()
+        assert Counter(Counter(folds).values()) == {1: 2 * SITES}
+
+
+def wait_until(reached: Callable[[], object], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def claims_of(site: Site, askers: int) -> list[str | None]:
+    """Ask for work several times at once; return the kinds of the tasks that were handed out."""
+    doors = [site.dial() for _ in range(askers)]
+    with ThreadPoolExecutor(askers) as pool:
+        answers = list(pool.map(lambda door: door.claim(ClaimRequest(kinds=("round",))).task, doors))
+    for door in doors:
+        door.close()
+    return [None if envelope is None else "round" for envelope in answers]
+
+
+def train(weights: Arrays, number: int) -> Arrays:
+    return {name: np.full_like(values, number) for name, values in weights.items()}

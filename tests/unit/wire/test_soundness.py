@@ -1,0 +1,109 @@
+"""Which plans cannot hold, with which code; and what the panel of a sound one says."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from silo_node.wire.benchmarks import BenchmarkReference
+from silo_node.wire.errors import PROBLEMS
+from silo_node.wire.models import ModelReference
+from silo_node.wire.protection import what_protects_what
+from silo_node.wire.soundness import first_fault
+from silo_node.wire.strategies import (
+    Bulyan,
+    CentredClipping,
+    Combination,
+    CoordinateMedian,
+    FedAdam,
+    FLTrust,
+    GeometricMedian,
+    Krum,
+    Mean,
+    MultiKrum,
+    NormClipping,
+    Strategy,
+    TrimmedMean,
+    sites_needed,
+)
+from silo_node.wire.studies import StudyPlan
+
+SILOS = tuple(f"silo-{number:012}" for number in range(12))
+DIGEST = "blake3:" + "a" * 64
+
+
+def plan(robust: Combination, quorum: int = 12, norm_bound: float | None = None) -> StudyPlan:
+    return StudyPlan(
+        name="made_up",
+        title="A made-up study",
+        benchmark=BenchmarkReference(name="toy", version=1, digest=DIGEST),
+        model=ModelReference(digest=DIGEST, size=1000),
+        silos=SILOS,
+        rounds=3,
+        quorum=quorum,
+        deadline_seconds=60,
+        robust=robust,
+        norm_bound=norm_bound,
+    )
+
+
+@pytest.mark.parametrize(
+    ("rule", "liars", "needed"),
+    [
+        (CoordinateMedian, 2, 5),
+        (TrimmedMean, 2, 5),
+        (GeometricMedian, 2, 5),
+        (lambda liars: CentredClipping(liars=liars, radius=1.0), 2, 5),
+        (Krum, 2, 7),
+        (MultiKrum, 2, 7),
+        (Bulyan, 2, 11),
+    ],
+)
+def test_a_rule_needs_as_many_updates_as_its_paper_says(rule, liars: int, needed: int) -> None:  # type: ignore[no-untyped-def]
+    """Counted on the quorum, because a round may go on with no more."""
+    robust = rule(liars=liars)
+    assert sites_needed(robust) == needed
+    fault = first_fault(plan(robust, quorum=needed - 1))
+    assert fault is not None
+    assert fault.code == "plan-rule-sites"
+    assert first_fault(plan(robust, quorum=needed)) is None
+
+
+@given(st.integers(1, 12))
+def test_plain_averaging_holds_for_any_quorum(quorum: int) -> None:
+    assert first_fault(plan(Mean(), quorum)) is None
+
+
+def test_the_root_of_trust_takes_part() -> None:
+    fault = first_fault(plan(FLTrust(root="silo-elsewhere0000")))
+    assert fault is not None
+    assert fault.code == "plan-root-absent"
+    assert first_fault(plan(FLTrust(root=SILOS[3]))) is None
+
+
+def test_a_clipping_radius_over_the_bound_is_idle() -> None:
+    """Every longer update was refused before, so the plan would promise a clipping that never happens."""
+    fault = first_fault(plan(NormClipping(radius=5.0), norm_bound=5.0))
+    assert fault is not None
+    assert fault.code in PROBLEMS
+    assert fault.code == "plan-clipping-idle"
+    assert first_fault(plan(NormClipping(radius=4.0), norm_bound=5.0)) is None
+
+
+def test_a_bare_name_is_a_strategy_with_its_defaults() -> None:
+    assert TypeAdapter(Strategy).validate_python("fedadam") == FedAdam()
+    assert TypeAdapter(Combination).validate_json('"krum"') == Krum()
+    with pytest.raises(ValidationError):
+        TypeAdapter(Combination).validate_python("norm_clipping")
+
+
+def test_the_panel_answers_four_questions_with_the_plans_own_numbers() -> None:
+    """It never says that something is prevented which the rule does not prevent."""
+    panel = {entry.question: " ".join(entry.answers) for entry in what_protects_what(plan(Krum(liars=3), quorum=9))}
+    assert len(panel) == 4
+    assert "at least 9 in a round, up to 3 may send anything" in panel["Who could spoil the model?"]
+    assert "without differential privacy" in panel["What is a patient promised?"]
+    assert "In each of 3 rounds" in panel["What leaves the building?"]
+    (spoil,) = [entry for entry in what_protects_what(plan(Mean(), norm_bound=7.5)) if "spoil" in entry.question]
+    assert "Any single site" in spoil.answers[0]
+    assert "7.5" in spoil.answers[0]
