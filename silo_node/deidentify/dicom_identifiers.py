@@ -17,6 +17,9 @@ LONGEST_BINARY = 65536
 _READABLE = re.compile(r"[^\x00-\x1f\x7f-\x9f]{6,}")
 _TEXT = frozenset({"LO", "SH", "ST", "LT", "UT", "UC", "UI", "UR", "AE"})
 _BINARY = frozenset({"UN", "OB", "OW"})
+_TELLING = _TEXT | _BINARY | {"PN", "DA", "DT", "SQ", "UN", None}
+"""Value representations that are collected, or may hold one that is. Implicit VR is None until converted."""
+
 _STANDARD_UIDS = "1.2.840.10008."
 _CERTAIN = frozenset(
     {
@@ -56,6 +59,9 @@ def dicom_identifiers(dataset: Dataset) -> Identifiers:
 
 def _walk(dataset: Dataset, depth: int) -> Iterator[DataElement | RawDataElement]:
     for tag in list(dataset.keys()):
+        # Converting is most of an intake's time, and vendors write hundreds of numbers and codes that tell nothing.
+        if dataset.get_item(tag).VR not in _TELLING:
+            continue
         element = _element(dataset, tag)
         yield element
         if isinstance(element, DataElement) and element.VR == "SQ" and depth < DEEPEST:

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from pydicom.dataset import Dataset
-from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, evt
+from pynetdicom import AE, AllStoragePresentationContexts, evt
 
 from silo_node.config import ListenerSettings
 from silo_node.intake.objects.inbox import Inbox
@@ -22,6 +22,26 @@ from silo_node.intake.source import Item
 from silo_node.wire.errors import BadInput, ConfigError, MedSiloError
 
 VERIFICATION = "1.2.840.10008.1.1"
+TRANSFER_SYNTAXES = (
+    "1.2.840.10008.1.2.1",  # Explicit VR Little Endian
+    "1.2.840.10008.1.2",  # Implicit VR Little Endian
+    "1.2.840.10008.1.2.1.99",  # Deflated Explicit VR Little Endian
+    "1.2.840.10008.1.2.2",  # Explicit VR Big Endian, retired
+    "1.2.840.10008.1.2.4.50",  # JPEG Baseline
+    "1.2.840.10008.1.2.4.51",  # JPEG Extended
+    "1.2.840.10008.1.2.4.57",  # JPEG Lossless
+    "1.2.840.10008.1.2.4.70",  # JPEG Lossless, first-order prediction
+    "1.2.840.10008.1.2.4.80",  # JPEG-LS Lossless
+    "1.2.840.10008.1.2.4.81",  # JPEG-LS Near-lossless
+    "1.2.840.10008.1.2.4.90",  # JPEG 2000 Lossless
+    "1.2.840.10008.1.2.4.91",  # JPEG 2000
+    "1.2.840.10008.1.2.4.201",  # High-Throughput JPEG 2000 Lossless
+    "1.2.840.10008.1.2.4.202",  # High-Throughput JPEG 2000 Lossless, RPCL
+    "1.2.840.10008.1.2.4.203",  # High-Throughput JPEG 2000
+    "1.2.840.10008.1.2.5",  # RLE Lossless
+)
+"""Those of still images. Video is not taken in, and each syntax costs time at every association."""
+
 SUCCESS = 0x0000
 OUT_OF_RESOURCES = 0xA700
 REFUSED = {"duplicate-conflict": 0xC010, "image-invalid": 0xC020, "not-dicom": 0xC030, "file-undecodable": 0xC030}
@@ -77,7 +97,7 @@ class Listener:
         silence()
         entity = AE(ae_title=self._settings.called_ae_titles[0])
         for context in AllStoragePresentationContexts:
-            entity.add_supported_context(str(context.abstract_syntax), ALL_TRANSFER_SYNTAXES)
+            entity.add_supported_context(str(context.abstract_syntax), list(TRANSFER_SYNTAXES))
         entity.add_supported_context(VERIFICATION)
         entity.require_called_aet = True
         entity.require_calling_aet = list(self._settings.calling_ae_titles)

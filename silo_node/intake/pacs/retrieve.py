@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
+from pynetdicom.association import Association
 
 from silo_node.config import ListenerSettings, PacsSettings
 from silo_node.intake.objects.inbox import Inbox
@@ -19,6 +21,25 @@ STUDY_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
 _PURPOSE = "searching and sending (C-FIND, C-MOVE)"
 _PENDING = (0xFF00, 0xFF01)
 _UNKNOWN_DESTINATION = 0xA801
+
+
+class _Line:
+    """One association for all retrievals, made anew when the PACS has broken it off."""
+
+    def __init__(self, peer: Pacs) -> None:
+        self._peer, self._stack = peer, ExitStack()
+        self._association: Association | None = None
+
+    def open(self) -> Association:
+        """Return an association that is established; raises ``pacs-unreachable``, ``pacs-refused``."""
+        if self._association is None or not self._association.is_established:
+            self._stack.close()
+            self._association = self._stack.enter_context(self._peer.association([STUDY_ROOT_MOVE], _PURPOSE))
+        return self._association
+
+    def close(self) -> None:
+        """Release the association."""
+        self._stack.close()
 
 
 @dataclass(frozen=True)
@@ -50,10 +71,10 @@ class PacsSource:
         ``pacs-unreachable``, ``pacs-refused``, ``listener-unavailable``.
         """
         studies = self.studies()
-        with self._listener.open(inbox):
+        with self._listener.open(inbox), closing(_Line(self._peer)) as line:
             for done, study in enumerate(studies):
                 inbox.progress(done, len(studies))
-                self._deliver_study(study, inbox)
+                self._deliver_study(study, inbox, line)
             inbox.progress(len(studies), len(studies))
 
     def studies(self) -> list[FoundStudy]:
@@ -68,7 +89,7 @@ class PacsSource:
         with self._peer.association([STUDY_ROOT_FIND], _PURPOSE) as association:
             return list(_found(association.send_c_find(identifier, STUDY_ROOT_FIND), silent_at))
 
-    def _deliver_study(self, study: FoundStudy, inbox: Inbox) -> None:
+    def _deliver_study(self, study: FoundStudy, inbox: Inbox, line: "_Line") -> None:
         place = Item(study.study, "")
         known = len(inbox.known_instances(study.study))
         if study.instances is not None and known >= study.instances:
@@ -76,7 +97,7 @@ class PacsSource:
             inbox.settle_delivered()
             inbox.pass_by(place)
             return
-        moved = self._move(study)
+        moved = self._move(study, line.open())
         if moved.status == _UNKNOWN_DESTINATION:
             raise MedSiloError("pacs-refused", f"the PACS does not know {self._own_title}, where it is to send")
         complete = moved.status == 0 and not moved.failed
@@ -86,15 +107,14 @@ class PacsSource:
         else:
             inbox.refuse(place, "pacs-failed")
 
-    def _move(self, study: FoundStudy) -> _Moved:
+    def _move(self, study: FoundStudy, association: Association) -> _Moved:
         identifier = Dataset()
         identifier.QueryRetrieveLevel = "STUDY"
         identifier.StudyInstanceUID = study.study
         last, failed = None, 0
-        with self._peer.association([STUDY_ROOT_MOVE], _PURPOSE) as association:
-            for status, _ in association.send_c_move(identifier, self._own_title, STUDY_ROOT_MOVE):
-                last = int(status.Status) if "Status" in status else None
-                failed = int(status.get("NumberOfFailedSuboperations", None) or 0)
+        for status, _ in association.send_c_move(identifier, self._own_title, STUDY_ROOT_MOVE):
+            last = int(status.Status) if "Status" in status else None
+            failed = int(status.get("NumberOfFailedSuboperations", None) or 0)
         return _Moved(last, failed)
 
 
