@@ -98,7 +98,8 @@ def trim_attack(known: Knowledge, random: np.random.Generator) -> Float64:
     factor = 1 + random.random(known.own.shape)
     low = np.where(least > 0, least / factor, least * factor)
     high = np.where(most > 0, most * factor, most / factor)
-    return np.where(known.honest.mean(axis=0) > 0, low, high)
+    found: Float64 = np.where(known.honest.mean(axis=0) > 0, low, high)
+    return found
 
 
 def a_little_is_enough(known: Knowledge, random: np.random.Generator) -> Float64:
