@@ -45,7 +45,7 @@ def deal_cohort(cohort: Path, folder: Path, silo_ids: tuple[str, ...], seed: int
 def open_sites(
     plan: StudyPlan, definition: dict[str, Any], bundle: Path, cohorts: list[Path], folder: Path
 ) -> list[SimulatedSite]:
-    """Return a site for each cohort, in the order of the plan's silos; loads torch and uses one thread, as a node does."""
+    """Return a site for each cohort, in the order of the plan's silos; loads torch, one thread."""
     from pipelines.worker import limit_threads
 
     limit_threads(1)
