@@ -31,6 +31,8 @@ class LocalTraining(Value):
     learning_rate: Annotated[float, Field(gt=0, le=10)] = 2e-3
     augment: bool = False
     max_steps: Annotated[int, Field(ge=1, le=10**7)] | None = None
+    proximal: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    normalise_to: Annotated[int, Field(ge=1, le=10**7)] | None = None
 
 
 class PrepareJob(Value):

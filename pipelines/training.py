@@ -30,6 +30,8 @@ from pipelines.question import Question
 from pipelines.tasks import task_for
 
 logger = logging.getLogger(__name__)
+MOMENTUM = 0.9
+"""Of stochastic gradient descent at the sites."""
 
 
 class LocalTrainer(ClientAlgo):
@@ -90,6 +92,9 @@ class LocalTrainer(ClientAlgo):
             raise PipelineError("work-failed", "there is no trained round to give weights of")
         trained = to_arrays(self._network)
         update = {name: trained[name] - self._global[name] for name in trained}
+        scale = update_scale(self._steps, self._local.normalise_to)
+        for name, _ in self._network.named_parameters(remove_duplicate=False):
+            update[name] = update[name] * scale  # never a buffer: a scaled running variance could turn negative
         if not all(np.isfinite(array).all() for array in update.values()):
             raise PipelineError("update-not-finite", "training diverged")
         statistics = {"num_executed_iterations": self._steps, "num_cases": len(self._training)}
@@ -127,18 +132,31 @@ class LocalTrainer(ClientAlgo):
 
     def _run(self, random: np.random.Generator) -> None:
         optimiser = _optimiser(self._network, self._local)
+        anchors = self._anchors()
         plan = batches(len(self._training), self._local, random)
         self._network.train()
         self._steps = 0
         for indices in plan:
             if self._aborted:
                 break
-            self._step(optimiser, indices, random)
+            self._step(optimiser, indices, random, anchors)
             self._steps += 1
             self._progress(self._steps, len(plan))
         self._network.eval()
 
-    def _step(self, optimiser: torch.optim.Optimizer, indices: Any, random: np.random.Generator) -> None:
+    def _anchors(self) -> list[tuple[nn.Parameter, torch.Tensor]]:
+        """Return each parameter with its global value, where training is held near the global model."""
+        if self._local.proximal == 0:
+            return []
+        return [(parameter, parameter.detach().clone()) for parameter in self._network.parameters()]
+
+    def _step(
+        self,
+        optimiser: torch.optim.Optimizer,
+        indices: Any,
+        random: np.random.Generator,
+        anchors: list[tuple[nn.Parameter, torch.Tensor]],
+    ) -> None:
         images, labels = (torch.from_numpy(array) for array in self._training.batch(indices))
         if self._local.augment:
             images, labels = augment(images, labels, self._question.task == "segmentation", random)
@@ -147,7 +165,27 @@ class LocalTrainer(ClientAlgo):
         if not bool(torch.isfinite(loss)):
             raise PipelineError("update-not-finite", "the loss is not finite")
         loss.backward()  # type: ignore[no-untyped-call]
+        for parameter, anchor in anchors:
+            if parameter.grad is not None:
+                # The gradient of proximal / 2 * |w - w_global| ** 2, without a graph over every parameter.
+                parameter.grad.add_(parameter.detach() - anchor, alpha=self._local.proximal)
         optimiser.step()
+
+
+def update_scale(steps: int, normalise_to: int | None) -> np.float32:
+    """Return what FedNova multiplies an update with, so that a silo counts as if it had made ``normalise_to`` steps.
+
+    With momentum a gradient acts for several steps: after ``k`` of them the effective number is the sum over
+    ``j = 1 ... k`` of ``(1 - momentum ** j) / (1 - momentum)`` (Wang et al. 2020, section 4).
+    """
+    if normalise_to is None:
+        return np.float32(1)
+    return np.float32(_effective_steps(normalise_to) / _effective_steps(steps))
+
+
+def _effective_steps(steps: int) -> float:
+    past = MOMENTUM * (1 - MOMENTUM**steps) / (1 - MOMENTUM)
+    return (steps - past) / (1 - MOMENTUM)
 
 
 def batches(cases: int, local: LocalTraining, random: np.random.Generator) -> list[np.ndarray[Any, Any]]:
@@ -227,6 +265,6 @@ def run_round(
 def _optimiser(network: nn.Module, local: LocalTraining) -> torch.optim.Optimizer:
     parameters = list(network.parameters())
     if local.optimiser == "sgd":
-        return torch.optim.SGD(parameters, lr=local.learning_rate, momentum=0.9)
+        return torch.optim.SGD(parameters, lr=local.learning_rate, momentum=MOMENTUM)
     kind = torch.optim.AdamW if local.optimiser == "adamw" else torch.optim.Adam
     return kind(parameters, lr=local.learning_rate)

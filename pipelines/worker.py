@@ -83,7 +83,7 @@ def run(job: Job, protocol: Protocol, commands: Iterable[str]) -> int:
             inspect_models(job)
             protocol.send(DoneEvent())
             return 0
-        _limit_threads(job.threads)
+        limit_threads(job.threads)
         if isinstance(job, TrainSession):
             _serve(job, protocol, commands)
         else:
@@ -136,7 +136,8 @@ def _serve(job: TrainSession, protocol: Protocol, commands: Iterable[str]) -> No
             _report(protocol, error)
 
 
-def _limit_threads(threads: int) -> None:
+def limit_threads(threads: int) -> None:
+    """Let torch compute on so many threads: their number changes the last bits of what is trained."""
     import torch
 
     torch.set_num_threads(threads)

@@ -84,15 +84,24 @@ def resolve_plan(plan: PlanFile, hub: Hub) -> StudyPlan:
     name, _, version = plan.benchmark.partition("@")
     benchmark = hub.benchmark(name, int(version) if version else None)
     model = hub.model(plan.model)
-    silos = _silo_ids(plan.silos, hub.silos())
+    reference = BenchmarkReference(name=name, version=benchmark["definition"]["version"], digest=benchmark["digest"])
+    start = ModelReference(digest=model["digest"], size=model["size"])
+    return exact_plan(plan, reference, start, _silo_ids(plan.silos, hub.silos()))
+
+
+def exact_plan(
+    plan: PlanFile, benchmark: BenchmarkReference, model: ModelReference, silos: tuple[str, ...]
+) -> StudyPlan:
+    """Return the plan of a study over these silos.
+
+    Raises ``BadInput`` with ``plan-invalid`` or a code of :mod:`silo_node.wire.soundness`.
+    """
     try:
         exact = StudyPlan(
             name=plan.name,
             title=plan.title,
-            benchmark=BenchmarkReference(
-                name=name, version=benchmark["definition"]["version"], digest=benchmark["digest"]
-            ),
-            model=ModelReference(digest=model["digest"], size=model["size"]),
+            benchmark=benchmark,
+            model=model,
             silos=silos,
             rounds=plan.rounds,
             quorum=len(silos) if plan.quorum is None else plan.quorum,

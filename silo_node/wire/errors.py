@@ -431,6 +431,11 @@ PROBLEMS: dict[str, Problem] = {
         "No update could ever be clipped",
         "Set the clipping radius below the norm bound, or take the bound away.",
     ),
+    "plan-not-normalisable": Problem(
+        422,
+        "The silos' steps cannot be made comparable with this local training",
+        "Train with sgd and no proximal term, or take normalise_to away.",
+    ),
     # statistics
     "too-few-cases": Problem(422, "Too few cases", "The value is left undefined."),
     "too-few-positives": Problem(422, "Too few cases of the class", "The value is left undefined."),

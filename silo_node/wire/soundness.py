@@ -16,7 +16,7 @@ class Unsound:
 
 def first_fault(plan: StudyPlan) -> Unsound | None:
     """Return the first reason why a plan cannot hold, or None for a sound one."""
-    return _too_few_sites(plan) or _root_absent(plan) or _idle_clipping(plan)
+    return _too_few_sites(plan) or _root_absent(plan) or _idle_clipping(plan) or _not_normalisable(plan)
 
 
 def _too_few_sites(plan: StudyPlan) -> Unsound | None:
@@ -41,3 +41,12 @@ def _idle_clipping(plan: StudyPlan) -> Unsound | None:
     if isinstance(rule, NormClipping) and bound is not None and rule.radius >= bound:
         return Unsound("plan-clipping-idle", f"the radius {rule.radius:g} is not under the norm bound {bound:g}")
     return None
+
+
+def _not_normalisable(plan: StudyPlan) -> Unsound | None:
+    """The paper's number of effective steps is that of gradient descent with momentum, without a proximal term."""
+    local = plan.local
+    if local.normalise_to is None or (local.optimiser == "sgd" and local.proximal == 0):
+        return None
+    what = "a proximal term" if local.optimiser == "sgd" else local.optimiser
+    return Unsound("plan-not-normalisable", f"local.normalise_to does not go with {what}")

@@ -28,6 +28,11 @@ class LocalTraining(Message):
     """Small random moves and changes of intensity, in training only; nothing is mirrored."""
 
     max_steps: Annotated[int, Field(ge=1, le=10**7)] | None = None
+    proximal: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    """FedProx (Li et al. 2020): ``proximal / 2 * |w - w_global| ** 2`` is added to the loss."""
+
+    normalise_to: Annotated[int, Field(ge=1, le=10**7)] | None = None
+    """FedNova (Wang et al. 2020): every update is scaled as if the silo had made this many steps; with sgd only."""
 
 
 class StudyPlan(Message):

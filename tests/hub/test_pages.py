@@ -330,6 +330,7 @@ def test_the_study_page_shows_rounds_refusals_in_words_and_lineage(filled: Feder
     text = flat(page)
     assert "the update holds a NaN or an infinity" in text
     assert "update-not-finite" in text
+    assert "Any single site: the mean follows whatever it sends" in text
     assert "came too late, not counted" in text
     assert re.search(r"3 committed Site A, Site C and Site D Site B", text)
     assert "6 of 6" in text

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 from sqlalchemy import select
 
 from federation_hub.accounts.tables import AuditEntry
+from federation_hub.client.simulation import SimulatedSite, Trainer, simulate
 from federation_hub.config import HubConfig
 from federation_hub.engine.engine import Engine
 from federation_hub.evaluations.tables import Evaluation
@@ -17,7 +18,7 @@ from federation_hub.studies.tables import Study, StudyRound, StudyUpdate
 from pipelines.bundles import read_bundle, weights_file
 from silo_node.wire.strategies import FedAdam
 from tests.hub.running import START, Federation, running_hub
-from tests.sites import Arrays, averaged
+from tests.sites import Arrays, averaged, toy_plan
 
 WEIGHTS = (10, 20, 30)
 
@@ -223,3 +224,32 @@ def test_the_servers_moments_are_committed_with_the_round_and_swept_with_it(fede
         np.testing.assert_allclose(array, expected[name], rtol=1e-6, atol=1e-7)
     assert kept == [False] + [True] * (rounds - 1), "the validating round sweeps, too"
     assert set(study.moments or {}) == {"first", "second"}
+
+
+def test_a_simulation_gives_the_federations_models_bit_for_bit(federation: Federation, tmp_path: Path) -> None:
+    """The same updates, by a rule that trims and an optimiser with two moments: the same bytes after every round."""
+    words = {"strategy": "fedyogi", "robust": "trimmed_mean", "norm_bound": 1e6}
+    study_id = federation.running(rounds=2, **words)
+    for number in (1, 2, 3):
+        do_round(federation, number, order=(1, 2, 0))
+    federation.researcher.wait_for(study_id, "completed", "failed")
+
+    def trainer(place: int) -> Trainer:
+        def train(weights: Path, number: int, validate_only: bool) -> tuple[Path, float]:
+            path = tmp_path / f"{place}.{number}"
+            save_file(difference(place, number), path)
+            return path, 0.5
+
+        return train
+
+    sites = [SimulatedSite(site.silo_id, WEIGHTS[place], trainer(place)) for place, site in enumerate(federation.sites)]
+    start = tmp_path / "start.safetensors"
+    weights_file(read_bundle(federation.weights(federation.model.digest)), start)
+    plan = toy_plan(federation.model, federation.sites, **words)
+    simulated = simulate(plan, start, sites, tmp_path)
+    with federation.hub.services.database.reading() as session:
+        rounds = session.scalars(
+            select(StudyRound).where(StudyRound.validate_only.is_(False)).order_by(StudyRound.number)
+        )
+        committed = [(found.weights_digest, found.moments) for found in rounds]
+    assert [(entry.model.digest, entry.model.moments) for entry in simulated] == committed

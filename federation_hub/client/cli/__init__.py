@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from federation_hub.client.cli import benchmark, demo, leaderboard, login, model, study
+from federation_hub.client.cli import benchmark, demo, leaderboard, login, model, simulate, study
 from federation_hub.client.cli.session import Session
 from federation_hub.client.terminal import EXIT_INTERRUPTED, exit_status, print_error
 from silo_node import __version__
@@ -22,6 +22,7 @@ app = typer.Typer(
 app.command(name="login")(login.login)
 app.command(name="leaderboard")(leaderboard.leaderboard)
 app.command(name="demo")(demo.demo)
+app.command(name="simulate")(simulate.simulate)
 app.add_typer(benchmark.app, name="benchmark")
 app.add_typer(model.app, name="model")
 app.add_typer(study.app, name="study")

@@ -15,7 +15,7 @@ from pipelines.bundles import read_bundle
 from pipelines.errors import PipelineError
 from pipelines.job import LocalTraining
 from pipelines.networks import Arrays, to_arrays
-from pipelines.training import LocalTrainer, augment, batches, open_trainer, run_round
+from pipelines.training import MOMENTUM, LocalTrainer, augment, batches, open_trainer, run_round, update_scale
 from tests.unit.pipelines.examples import question, tiny_bundle, write_cohort
 
 
@@ -116,6 +116,68 @@ def test_the_score_is_of_the_incoming_model_and_changes_nothing(tmp_path: Path) 
     assert alone is not None
     assert update is not None
     assert all(np.array_equal(alone[name], update[name]) for name in alone)
+
+
+@pytest.mark.parametrize("proximal", [0.5, 4.0])
+def test_fedprox_is_the_loss_with_a_proximal_term(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proximal: float
+) -> None:
+    """The same update as torch's own gradient of ``loss + proximal / 2 * |w - w_global| ** 2``, over several steps."""
+    trainer, weights = trainer_of(tmp_path, optimiser="sgd", epochs=2, proximal=proximal)
+    _, update, _ = run_round(trainer, weights, 1, validate_only=False)
+    plain, _ = trainer_of(tmp_path, optimiser="sgd", epochs=2)
+    network = plain._network
+    anchors = [parameter.detach().clone() for parameter in network.parameters()]
+    loss_of = plain._task.loss
+
+    def loss(outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        pull = sum(((p - a) ** 2).sum() for p, a in zip(network.parameters(), anchors, strict=True))
+        return loss_of(outputs, labels) + proximal / 2 * pull
+
+    monkeypatch.setattr(plain._task, "loss", loss)
+    _, expected, _ = run_round(plain, weights, 1, validate_only=False)
+    assert update is not None
+    assert expected is not None
+    for name, array in expected.items():
+        np.testing.assert_allclose(update[name], array, rtol=1e-4, atol=1e-6)
+
+
+def test_a_stronger_pull_keeps_training_nearer_to_the_global_model(tmp_path: Path) -> None:
+    def length(proximal: float) -> float:
+        trainer, weights = trainer_of(tmp_path, optimiser="sgd", epochs=4, proximal=proximal)
+        update = run_round(trainer, weights, 1, validate_only=False)[1]
+        assert update is not None
+        return float(np.sqrt(sum((array.astype(np.float64) ** 2).sum() for array in update.values())))
+
+    assert length(20.0) < length(1.0) < length(0.0)
+
+
+@pytest.mark.parametrize("steps", [1, 4, 25])
+def test_fednova_makes_silos_with_more_steps_count_alike(steps: int) -> None:
+    """Under a constant gradient torch's own steps, scaled to ten, are torch's ten steps."""
+
+    def moved(count: int) -> float:
+        value = torch.zeros(1, requires_grad=True)
+        optimiser = torch.optim.SGD([value], lr=0.1, momentum=MOMENTUM)
+        for _ in range(count):
+            value.grad = torch.ones(1)
+            optimiser.step()
+        return float(value.detach())
+
+    assert moved(steps) * update_scale(steps, 10) == pytest.approx(moved(10), rel=1e-5)
+    assert update_scale(steps, None) == 1
+
+
+def test_a_normalised_update_is_the_plain_one_scaled(tmp_path: Path) -> None:
+    trainer, weights = trainer_of(tmp_path, optimiser="sgd", epochs=2)
+    plain = run_round(trainer, weights, 1, validate_only=False)[1]
+    steps = trainer._steps
+    trainer, _ = trainer_of(tmp_path, optimiser="sgd", epochs=2, normalise_to=3)
+    scaled = run_round(trainer, weights, 1, validate_only=False)[1]
+    assert plain is not None
+    assert scaled is not None
+    for name, array in plain.items():
+        np.testing.assert_allclose(scaled[name], array * update_scale(steps, 3), rtol=1e-6)
 
 
 def test_the_trainer_speaks_monais_interface() -> None:

@@ -26,7 +26,7 @@ from silo_node.wire.strategies import (
     TrimmedMean,
     sites_needed,
 )
-from silo_node.wire.studies import StudyPlan
+from silo_node.wire.studies import LocalTraining, StudyPlan
 
 SILOS = tuple(f"silo-{number:012}" for number in range(12))
 DIGEST = "blake3:" + "a" * 64
@@ -88,6 +88,21 @@ def test_a_clipping_radius_over_the_bound_is_idle() -> None:
     assert fault.code in PROBLEMS
     assert fault.code == "plan-clipping-idle"
     assert first_fault(plan(NormClipping(radius=4.0), norm_bound=5.0)) is None
+
+
+@pytest.mark.parametrize(
+    ("local", "sound"),
+    [
+        (LocalTraining(optimiser="sgd", normalise_to=10), True),
+        (LocalTraining(optimiser="adam", normalise_to=10), False),
+        (LocalTraining(optimiser="sgd", normalise_to=10, proximal=0.1), False),
+        (LocalTraining(optimiser="adam", proximal=0.1), True),
+    ],
+)
+def test_steps_are_comparable_for_plain_gradient_descent_only(local: LocalTraining, sound: bool) -> None:
+    fault = first_fault(plan(Mean()).model_copy(update={"local": local}))
+    assert (fault is None) is sound
+    assert fault is None or fault.code == "plan-not-normalisable"
 
 
 def test_a_bare_name_is_a_strategy_with_its_defaults() -> None:

@@ -1,0 +1,83 @@
+"""The sites of a simulation: one prepared cohort's patients dealt over several, each trained by the node's own code."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from federation_hub.client.simulation import Answer, SimulatedSite
+from pipelines.errors import PipelineError
+from silo_node.wire.errors import BadInput
+from silo_node.wire.studies import StudyPlan
+
+MANIFEST = "manifest.json"
+
+
+def deal_cohort(cohort: Path, folder: Path, silo_ids: tuple[str, ...], seed: int) -> list[Path]:
+    """Deal a prepared cohort's patients over sites at random, and return a cohort folder for each.
+
+    A patient is at one site only. Raises ``BadInput`` ``data-missing`` without a manifest, ``cohort-too-small`` where
+    there are fewer patients than sites.
+    """
+    try:
+        manifest = json.loads((cohort / MANIFEST).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput("data-missing", f"{cohort} has no {MANIFEST}") from error
+    patients = sorted({entry["patient"] for entry in manifest["cases"]})
+    if len(patients) < len(silo_ids):
+        raise BadInput("cohort-too-small", f"{len(patients)} patients for {len(silo_ids)} sites")
+    order = np.random.default_rng(seed).permutation(len(patients))
+    made = []
+    for silo_id, places in zip(silo_ids, np.array_split(order, len(silo_ids)), strict=True):
+        own = {patients[place] for place in places}
+        site = folder / silo_id
+        site.mkdir(parents=True)
+        for path in cohort.iterdir():
+            if path.name != MANIFEST:
+                (site / path.name).symlink_to(path.resolve())
+        kept = manifest | {"cases": [entry for entry in manifest["cases"] if entry["patient"] in own]}
+        (site / MANIFEST).write_text(json.dumps(kept), encoding="utf-8")
+        made.append(site)
+    return made
+
+
+def open_sites(
+    plan: StudyPlan, definition: dict[str, Any], bundle: Path, cohorts: list[Path], folder: Path
+) -> list[SimulatedSite]:
+    """Return a site for each cohort, in the order of the plan's silos; loads torch, one thread."""
+    from pipelines.worker import limit_threads
+
+    limit_threads(1)
+    return [
+        _open_site(plan, definition, bundle, cohort, silo_id, folder / f"{silo_id}.out")
+        for silo_id, cohort in zip(plan.silos, cohorts, strict=True)
+    ]
+
+
+def _open_site(
+    plan: StudyPlan, definition: dict[str, Any], bundle: Path, cohort: Path, silo_id: str, out: Path
+) -> SimulatedSite:
+    from pipelines.cohort import cases_of, read_manifest
+    from pipelines.job import LocalTraining, RoundCommand, TrainSession
+    from pipelines.session import TrainingRounds
+
+    job = TrainSession(
+        cohort=cohort,
+        definition=definition,
+        bundle=bundle,
+        local=LocalTraining.model_validate(plan.local.model_dump()),
+        out=out,
+        exchange=out,
+        seed=plan.seed,
+    )
+    rounds = TrainingRounds(job, lambda done, total: None)
+
+    def train(weights: Path, number: int, validate_only: bool) -> Answer:
+        try:
+            event = rounds.run(RoundCommand(round=number, weights=weights, validate_only=validate_only))
+        except PipelineError:
+            return None, None  # as at a hub, a site whose training failed sends nothing
+        return event.update, event.score.value
+
+    return SimulatedSite(silo_id, len(cases_of(read_manifest(cohort), "train")), train)

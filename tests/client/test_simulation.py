@@ -1,0 +1,114 @@
+"""A plan tried out in one process: the same numbers each time, a patient at one site only, refusals with codes."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+from typer.testing import CliRunner
+
+from federation_hub.client.cli import app
+from federation_hub.client.simulated_sites import deal_cohort
+from silo_node.wire.digests import digest_file
+from silo_node.wire.errors import BadInput, MedSiloError
+from tests.unit.pipelines.examples import tiny_bundle, write_cohort
+
+QUESTION = """
+name = "tiny"
+version = 1
+title = "Tiny pictures"
+summary = "For tests."
+task = "classification"
+modality = "DX"
+provenance = "synthetic"
+data_source = "Made up"
+licence = "CC0-1.0"
+preparation = []
+labels = ["normal", "finding"]
+
+[input]
+channels = 1
+shape = [8, 8]
+
+[[metrics]]
+name = "auroc"
+primary = true
+"""
+PLAN = """
+name = "tried_out"
+title = "Tried out"
+benchmark = "tiny"
+model = "{model}"
+silos = ["anybody"]
+rounds = 2
+strategy = "fedadam"
+robust = "{robust}"
+seed = 3
+
+[local]
+learning_rate = 0.01
+proximal = 0.1
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder with a bundle, a cohort, a benchmark and a plan."""
+    bundle = tiny_bundle(tmp_path / "model.zip")
+    write_cohort(tmp_path / "cohort", train=24, validation=16)
+    (tmp_path / "benchmark.toml").write_text(QUESTION)
+    (tmp_path / "plan.toml").write_text(PLAN.format(model=digest_file(bundle), robust="median"))
+    return tmp_path
+
+
+def simulate(place: Path, *more: str) -> str:
+    words = ["simulate", str(place / "plan.toml"), "--bundle", str(place / "model.zip"), "--cohort",
+             str(place / "cohort"), "--definition", str(place / "benchmark.toml"), "--sites", "3", *more]  # fmt: skip
+    return CliRunner().invoke(app, words, catch_exceptions=False).stdout
+
+
+def test_a_plan_gives_the_same_model_every_time(place: Path) -> None:
+    """Bit for bit, with local training, FedProx, a robust rule and an optimiser with moments; and it moves."""
+    first = json.loads(simulate(place, "--json", "--out", str(place / "last")))
+    assert first == json.loads(simulate(place, "--json"))
+    assert [entry["counted"] for entry in first["rounds"]] == [3, 3]
+    assert digest_file(place / "last") == first["rounds"][-1]["model"] != first["rounds"][0]["model"]
+    assert all(np.isfinite(array).all() for array in load_file(place / "last").values())
+
+
+def test_the_table_has_a_line_for_the_start_and_each_round(place: Path) -> None:
+    lines = [line.split()[0] for line in simulate(place).splitlines() if line.strip()]
+    assert [word for word in lines if word in ("start", "1", "2", "Last")] == ["start", "1", "2", "Last"]
+
+
+def test_a_plan_that_cannot_hold_is_refused_as_the_hub_would(place: Path) -> None:
+    text = (place / "plan.toml").read_text()
+    (place / "plan.toml").write_text(text.replace('"median"', '"krum"'))
+    with pytest.raises(BadInput, match="plan-rule-sites"):
+        simulate(place)
+
+
+def test_updates_over_the_bound_are_not_counted(place: Path) -> None:
+    text = (place / "plan.toml").read_text()
+    (place / "plan.toml").write_text(text.replace("seed = 3", "seed = 3\nnorm_bound = 1e-9"))
+    with pytest.raises(MedSiloError, match="quorum-missed"):
+        simulate(place)
+
+
+def test_another_bundle_than_the_plans_is_refused(place: Path) -> None:
+    tiny_bundle(place / "model.zip", seed=1)
+    with pytest.raises(BadInput, match="not the plan's model"):
+        simulate(place)
+
+
+def test_every_patient_is_dealt_to_exactly_one_site(tmp_path: Path) -> None:
+    cohort = write_cohort(tmp_path / "cohort", train=24)
+    dealt = deal_cohort(cohort, tmp_path / "sites", ("silo-000001", "silo-000002", "silo-000003"), seed=1)
+    manifests = [json.loads((folder / "manifest.json").read_text())["cases"] for folder in dealt]
+    patients = [{entry["patient"] for entry in cases} for cases in manifests]
+    whole = {entry["case"] for entry in json.loads((cohort / "manifest.json").read_text())["cases"]}
+    assert not patients[0] & patients[1] | patients[1] & patients[2] | patients[0] & patients[2]
+    assert sorted(entry["case"] for cases in manifests for entry in cases) == sorted(whole)
+    with pytest.raises(BadInput, match="cohort-too-small"):
+        deal_cohort(cohort, tmp_path / "more", tuple(f"silo-{number:06}" for number in range(99)), seed=1)
