@@ -48,11 +48,23 @@ def copies(sample: Path, folder: Path, count: int) -> Path:
     data, header = sample.read_bytes(), pydicom.dcmread(sample, stop_before_pixels=True)
     uids = [str(header.get(name, "")).encode() for name in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")]
     folder.mkdir(parents=True)
+    if header.file_meta.TransferSyntaxUID == pydicom.uid.DeflatedExplicitVRLittleEndian:
+        return _deflated_copies(sample, folder, count)
     for number in range(count):
         changed = data
         for uid in dict.fromkeys(uid for uid in uids if uid):
             changed = changed.replace(uid, uid[:-6] + b"%06d" % number)
         (folder / f"{number:06d}.dcm").write_bytes(changed)
+    return folder
+
+
+def _deflated_copies(sample: Path, folder: Path, count: int) -> Path:
+    """Write copies of a file in which no UID can be found as it is written."""
+    dataset = pydicom.dcmread(sample)
+    for number in range(count):
+        for name in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
+            setattr(dataset, name, pydicom.uid.generate_uid(entropy_srcs=[name, str(number)]))
+        save(dataset, folder / f"{number:06d}.dcm")
     return folder
 
 
