@@ -11,10 +11,13 @@ pytestmark = pytest.mark.slow
 
 
 def test_the_federated_x_ray_classifier_reaches_the_published_auc(tmp_path: Path) -> None:
-    """MedMNIST v2 (Yang et al. 2023) publishes AUC 0.944 for a ResNet-18 trained on all images in one place."""
+    """MedMNIST v2 (Yang et al. 2023) publishes AUC 0.944 for a ResNet-18 trained on all images in one place.
+
+    One of the 624 test images stands twice at the same site, and counts once.
+    """
     data = data_folder("pneumoniamnist")
     report = demonstrate(tmp_path / "home", "--dataset", "pneumonia_xray", "--data", str(data)).report
-    check_sense(report, cases=624)
+    check_sense(report, cases=623)
     assert report["provenance"] == "simulated-sites"
     assert federated(report)["estimate"] >= 0.94
 
