@@ -1,6 +1,5 @@
-"""The node's process: ``python -m silo_node.agent --home DIR``, which is what ``silo-node start`` becomes."""
+"""The node's process: ``python -m silo_node.agent HOME [READY_FILE]``, which is what ``silo-node start`` becomes."""
 
-import argparse
 import logging
 import sys
 from pathlib import Path
@@ -21,12 +20,10 @@ from silo_node.wire.errors import MedSiloError
 
 def main() -> int:
     """Run a node; a coded error ends it with its own message and exit status."""
-    parser = argparse.ArgumentParser(prog="silo-node start")
-    parser.add_argument("--home", type=Path, required=True)
-    parser.add_argument("--ready-file", type=Path)
-    arguments = parser.parse_args()
+    # Only ``silo-node start`` calls it, so it parses nothing: a parser's library would stay in memory for weeks.
+    home, *ready_file = (Path(word) for word in sys.argv[1:])
     try:
-        _run(Home(arguments.home).create(), arguments.ready_file)
+        _run(Home(home).create(), ready_file[0] if ready_file else None)
     except MedSiloError as error:
         sys.stderr.write(error_text(error, as_json=False) + "\n")
         return exit_status(error)

@@ -103,9 +103,9 @@ def start(
     Example: silo-node start
     """
     session = session_of(context)
-    command = [sys.executable, "-m", "silo_node.agent", "--home", str(session.home.path)]
+    command = [sys.executable, "-m", "silo_node.agent", str(session.home.path)]
     if ready_file is not None:
-        command += ["--ready-file", str(ready_file.resolve())]
+        command.append(str(ready_file.resolve()))
     # A fresh interpreter without the command line's libraries: a node waits for weeks and should be small.
     sys.stdout.flush()
     sys.stderr.flush()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -153,7 +154,8 @@ def write_bundle(out: Path, definition: BenchmarkDefinition, seed: int) -> Path:
 
 def token_of(hub: HubProcess, role: str) -> str:
     """Add a person with a role and return the token."""
-    arguments = ("person", "add", f"{role} of the clinic", "--role", role, "--organisation", "Clinic University")
+    name = f"{role} {secrets.token_hex(4)}"  # the hub is shared with every other test of the session
+    arguments = ("person", "add", name, "--role", role, "--organisation", "Clinic University")
     return str(json.loads(hub.command(*arguments, "--json"))["token"])
 
 

@@ -11,7 +11,6 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from silo_node.agent.health import BEAT_SECONDS, Health, Pulse, read_health
@@ -73,7 +72,6 @@ def test_the_node_tells_systemd_that_it_is_ready_alive_and_ending(tmp_path: Path
             assert hub.asked.wait(15)
             while (read_health(home) or none()).state != "waiting":
                 time.sleep(0.02)
-            assert psutil.Process(node.pid).memory_info().rss < 60_000_000
             health = read_health(home)
             assert health is not None
             assert (health.pid, health.code) == (node.pid, None)

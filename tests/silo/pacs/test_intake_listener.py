@@ -10,7 +10,7 @@ from silo_node.catalogue import Catalogue
 from silo_node.config import ListenerSettings
 from silo_node.intake.pacs.listener import Listener
 from silo_node.state import Home
-from silo_node.wire.errors import ConfigError
+from silo_node.wire.errors import PROBLEMS, ConfigError
 from tests.data import data_folder
 from tests.silo.pacs.dcmtk import dcmsend, storescu
 from tests.silo.pacs.site import kept, listening
@@ -87,8 +87,10 @@ def test_all_samples_arrive_whatever_their_class_and_none_stops_the_listener(hom
     assert len(kept(home)) >= 95, told[-2000:]
     with listening(home, quiet_seconds=0) as site:
         report = site.next_report()
-    assert report.added >= 60
+    # Slices are one case a series, so there are fewer cases than objects; what is no case says why.
+    assert report.added >= 15
     assert report.quarantined["sop-class-refused"] >= 5
+    assert report.quarantined.keys() <= PROBLEMS.keys()
 
 
 def test_an_unknown_sender_and_a_wrong_called_title_are_rejected(home: Home, tmp_path: Path) -> None:
