@@ -7,6 +7,7 @@ who came first nor on the size of a block.
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -130,6 +131,20 @@ def _combination(rule: Rule, updates: Sequence[Update], sources: Sequence[_Sourc
     return rule.prepare(Sites(silo_ids, tuple(update.weight for update in updates), products))
 
 
+class _Pair:
+    """Two buffers taken in turns, so that one block is written while the next one is computed."""
+
+    def __init__(self, size: int) -> None:
+        self._now: Float32 = np.empty(size, np.float32)
+        self._next: Float32 = np.empty(size, np.float32)
+
+    def filled(self, wide: Float64) -> Float32:
+        """Return the block rounded to single precision, a view that the call after the next one overwrites."""
+        self._now, self._next = self._next, self._now
+        self._now[: len(wide)] = wide
+        return self._now[: len(wide)]
+
+
 class _Moment:
     """A moment of the optimiser: the open file of the last round, or the value it starts from; and its buffers."""
 
@@ -137,11 +152,12 @@ class _Moment:
         self._source, self._start = source, start
         self._values: Float32 = np.empty(0, np.float32)
         self._wide: Float64 = np.empty(0)
+        self._rounded = _Pair(0)
 
     def read(self, name: str, start: int, size: int) -> Float64:
         """Return a block in float64, to be changed in place."""
         if len(self._values) < size:
-            self._values, self._wide = np.empty(size, np.float32), np.empty(size)
+            self._values, self._wide, self._rounded = np.empty(size, np.float32), np.empty(size), _Pair(size)
         wide = self._wide[:size]
         if self._source is None:
             wide[:] = self._start
@@ -151,8 +167,7 @@ class _Moment:
 
     def rounded(self, size: int) -> Float32:
         """Return the changed block as it is kept."""
-        self._values[:size] = self._wide[:size]
-        return self._values[:size]
+        return self._rounded.filled(self._wide[:size])
 
 
 class _Folding:
@@ -171,18 +186,17 @@ class _Folding:
         self._base_values: Float32 = np.empty(block_values, np.float32)
         self._update_values: Float32 = np.empty(block_values, np.float32)
         self._wide: Float64 = np.empty(block_values, np.float64)
-        self._result: Float32 = np.empty(block_values, np.float32)
+        self._result = _Pair(block_values)
 
     def blocks(self, tensor: Tensor) -> Iterator[tuple[Float32, ...]]:
-        """Yield one tensor's values of the next model and of each moment, as views that the next block overwrites."""
+        """Yield one tensor's values of the next model and of each moment, as views that live until the next but one."""
         start = 0
         for base in float_blocks(self._base.descriptor, self._base.layout.by_name[tensor.name], self._base_values):
             size = len(base)
             wide = self._wide[:size]
             self._combine(self._updates(tensor.name, start, size), wide)
             self._step(base, wide, [moment.read(tensor.name, start, size) for moment in self._moments])
-            self._result[:size] = wide
-            yield self._result[:size], *(moment.rounded(size) for moment in self._moments)
+            yield self._result.filled(wide), *(moment.rounded(size) for moment in self._moments)
             start += size
 
     def _updates(self, name: str, start: int, size: int) -> Iterator[Float32]:
@@ -191,14 +205,27 @@ class _Folding:
 
 
 def _write(files: Sequence[BinaryIO], layout: Layout, folding: _Folding) -> list[tuple[str, int]]:
-    """Write the model and the moments side by side, and return the digest and the size of each file."""
+    """Write the model and the moments side by side, and return the digest and the size of each file.
+
+    One thread hashes and writes a block while this one computes the next.
+    """
     hashers = [new_hasher() for _ in files]
     header = header_bytes(layout.tensors)
     sizes = [_append(file, hasher, header) for file, hasher in zip(files, hashers, strict=True)]
-    for tensor in layout.tensors:
-        for blocks in folding.blocks(tensor):
-            for place, block in enumerate(blocks):
-                sizes[place] += _append(files[place], hashers[place], block.data.cast("B"))
+
+    def append(blocks: tuple[Float32, ...]) -> None:
+        for place, block in enumerate(blocks):
+            sizes[place] += _append(files[place], hashers[place], block.data.cast("B"))
+
+    with ThreadPoolExecutor(1, thread_name_prefix="fold") as writer:
+        writing: Future[None] | None = None
+        for tensor in layout.tensors:
+            for blocks in folding.blocks(tensor):
+                if writing is not None:
+                    writing.result()
+                writing = writer.submit(append, blocks)
+        if writing is not None:
+            writing.result()
     for file in files:
         os.fsync(file.fileno())
     return [(finish(hasher), size) for hasher, size in zip(hashers, sizes, strict=True)]
