@@ -9,18 +9,15 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipelines.job import EvaluateJob
 from silo_node.agent.claims import Claim
-from silo_node.agent.evaluation import SPLIT
+from silo_node.agent.evaluation import SPLIT, score_in_jail
 from silo_node.agent.holdings import Holding, find_holding, verify_holding
-from silo_node.agent.judging import judge_models, model_binds, model_files
-from silo_node.agent.node import Interrupted, Node, persist
+from silo_node.agent.judging import judge_models
+from silo_node.agent.node import Node, persist
 from silo_node.agent.scores import CaseScore, read_scores
 from silo_node.benchmarks import known_benchmark
 from silo_node.hub import Hub
 from silo_node.policy import EvaluationRequest, decide_evaluation, load_policy
-from silo_node.sandbox import Bind
-from silo_node.sandbox.work import WorkCancelled, run_job
 from silo_node.wire.benchmarks import BenchmarkDefinition
 from silo_node.wire.checks import CheckReport, CheckTask
 from silo_node.wire.digests import hex_part
@@ -76,31 +73,9 @@ def _permitted(node: Node, body: CheckTask) -> Holding:
 def _run(
     node: Node, claim: Claim, body: CheckTask, holding: Holding, definition: BenchmarkDefinition
 ) -> list[CaseScore]:
-    files = model_files([body.model])
     with tempfile.TemporaryDirectory(prefix="job-check-", dir=node.home.scratch) as name:
         out = Path(name)
-        job = EvaluateJob(
-            cohort=Path("/cohort"),
-            split=SPLIT,
-            definition=definition.model_dump(mode="json"),
-            models=files,
-            out=Path("/out"),
-            threads=node.config.threads,
-        )
-        binds = [*model_binds(node, files), Bind(holding.folder, "/cohort"), Bind(out, "/out", writable=True)]
-        try:
-            run_job(
-                node.sandbox,
-                job,
-                binds,
-                node.limits(node.config.limits.evaluation_minutes),
-                scratch=node.home.scratch,
-                log=node.home.logs / "work" / f"{claim.task.task_id}.log",
-                progress=claim.progress,
-                cancelled=claim.cancelled,
-            )
-        except WorkCancelled:
-            raise Interrupted from None
+        score_in_jail(node, claim, holding, definition, [body.model], out)
         cases = sorted(case.case for case in holding.manifest.cases if case.split == SPLIT)
         scores = read_scores(out / "scores" / f"{hex_part(body.model.digest)}.jsonl", cases)
         return sorted(scores, key=lambda score: score.case)

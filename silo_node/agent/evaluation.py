@@ -132,18 +132,18 @@ def _spend(
     ledger.book(block.task_id, shares)
 
 
-def _score(
+def score_in_jail(
     node: Node,
     claim: Claim,
-    body: EvaluationTask,
     holding: Holding,
     definition: BenchmarkDefinition,
     models: Sequence[ModelReference],
+    out: Path,
 ) -> None:
-    """Run the models in one jail over the cohort, and keep their scores."""
-    verify_holding(node.home, holding)
-    out, earlier = _out_folder(node, body, models)
-    adopt_partial(earlier, out, [model.digest for model in models])
+    """Run the models in one jail over the cohort's test cases; their score sheets are in ``out/scores`` afterwards.
+
+    Raises :class:`Interrupted` where the task is no longer wanted, :class:`WorkFailed` where the work ended early.
+    """
     files = model_files(models)
     job = EvaluateJob(
         cohort=Path("/cohort"),
@@ -167,6 +167,21 @@ def _score(
         )
     except WorkCancelled:
         raise Interrupted from None
+
+
+def _score(
+    node: Node,
+    claim: Claim,
+    body: EvaluationTask,
+    holding: Holding,
+    definition: BenchmarkDefinition,
+    models: Sequence[ModelReference],
+) -> None:
+    """Run the models in one jail over the cohort, and keep their scores."""
+    verify_holding(node.home, holding)
+    out, earlier = _out_folder(node, body, models)
+    adopt_partial(earlier, out, [model.digest for model in models])
+    score_in_jail(node, claim, holding, definition, models, out)
     verify_holding(node.home, holding)
     for model in models:
         written = out / "scores" / f"{hex_part(model.digest)}.jsonl"
