@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.statistics.arrays import Floats, Integers
 from benchmarks.statistics.blocks import ModelTables, SiteBlock
-from benchmarks.statistics.pooling import bounded_interval
+from benchmarks.statistics.pooling import NORMAL_95, bounded_interval
 from benchmarks.statistics.rules import BenchmarkRules
 
 EDGES = 33
@@ -139,7 +139,7 @@ def calibration(tables: Sequence[ModelTables]) -> list[dict[str, Any]]:
     filled = np.flatnonzero(count)
     observed = positive[filled] / count[filled]
     error = np.sqrt(observed * (1 - observed) / count[filled])
-    low, high = bounded_interval(observed, error, 1.959964, upper=1.0, size=count[filled])
+    low, high = bounded_interval(observed, error, NORMAL_95, upper=1.0, size=count[filled])
     return [
         {
             "upper": shared[place] / (EDGES - 1),

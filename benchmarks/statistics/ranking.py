@@ -30,6 +30,8 @@ class RankDistribution:
     low: Integers
     high: Integers
     kendall_tau: float
+    counts: Integers
+    """(m, m): in how many of the draws each model took each rank."""
 
 
 def comparison_set(present: Booleans) -> tuple[Booleans, Booleans]:
@@ -71,6 +73,7 @@ def rank_distribution(table: MetricTable, *, seed: int, draws: int = DRAWS) -> R
         low=1 + (share < 0.025).sum(axis=1),
         high=1 + (share < 0.975).sum(axis=1),
         kendall_tau=expected_kendall_tau(mean, cov),
+        counts=counts,
     )
 
 

@@ -159,8 +159,11 @@ class TestRows:
 
 class TestPublication:
     def test_a_sites_own_result_is_shown_only_if_it_said_yes(self) -> None:
-        found = row(board(blocks(), named_sites=["silo-00000002"]), "charlie")
-        assert [one["site"] for one in found["per_site"]] == ["silo-00000002"]
+        snapshot = board(blocks(), named_sites=["silo-00000002"])
+        found = row(snapshot, "charlie")
+        assert snapshot["shown_sites"] == ["silo-00000002"]
+        assert found["per_site"]["sites"] == [0]
+        assert [len(column) for column in found["per_site"].values()] == [1] * 5
         assert found["worst_site"]["site"] is None
 
     def test_too_few_sites_give_no_numbers(self) -> None:
@@ -177,7 +180,7 @@ class TestPublication:
         assert found["scope"] == "these_sites"
         assert found["prediction"] is None
         assert found["heterogeneity"] is None
-        assert found["per_site"] == []
+        assert found["per_site"]["estimate"] == []
 
     def test_a_model_at_too_few_sites_is_withheld_alone(self) -> None:
         gaps = [
