@@ -12,6 +12,7 @@ import numpy as np
 from scipy.special import chdtri, expit, logit, ndtri, stdtrit
 
 from benchmarks.statistics.arrays import Booleans, Floats, Integers
+from benchmarks.statistics.quantities import publishes
 
 ESTIMABLE_SITES = 3
 """With fewer hospitals the variance between them, and so what a new one would see, is not estimable."""
@@ -58,6 +59,13 @@ class Heterogeneity:
     i2_high: Floats
 
 
+@publishes(
+    "tau2",
+    title="Variance between hospitals",
+    formula="τ² ≥ 0 with Σ_s (θ_s − θ̂)² / (v_s + τ²) = S − 1",
+    source="Paule and Mandel 1982",
+    words="How much hospitals' true values differ, as a variance; never under nought.",
+)
 def paule_mandel(y: Floats, v: Floats) -> Floats:
     """Return tau^2 (...): where the generalised Q equals its degrees of freedom, never under 0.
 
@@ -67,6 +75,19 @@ def paule_mandel(y: Floats, v: Floats) -> Floats:
     return _where_q_is(y, v, _freedom(sites)).tau2
 
 
+@publishes(
+    "estimate",
+    "case_weighted",
+    "scope",
+    title="Score over hospitals",
+    formula="site-equal: Σ_s θ_s / S; case-weighted: Σ_s n_s θ_s / Σ_s n_s",
+    source="Röver et al. 2015",
+    words=(
+        "The plain mean over hospitals, each counting the same, decides the rank; the mean in which every "
+        "case counts the same stands beside it. With fewer than three hospitals the number is about these "
+        "hospitals only."
+    ),
+)
 def pool(y: Floats, v: Floats, weights: Floats | None = None) -> Pooled:
     """Return the mean of the sites under fixed ``weights``; without, every site counts the same.
 
@@ -97,6 +118,20 @@ def inverse_variance(y: Floats, v: Floats) -> Pooled:
     return pool(y, v, 1.0 / (variances + tau2[..., None]))
 
 
+@publishes(
+    "heterogeneity",
+    "q",
+    "q_df",
+    "i2",
+    "i2_low",
+    "i2_high",
+    "tau2_low",
+    "tau2_high",
+    title="Heterogeneity",
+    formula="Q = Σ w_s (θ_s − θ̂)²; I² = τ² / (τ² + typical v); limits where Q(τ²) meets the χ² quantiles",
+    source="Higgins and Thompson 2002; Viechtbauer 2007",
+    words="The share of the scatter between hospitals that chance does not explain, with its interval.",
+)
 def heterogeneity(y: Floats, v: Floats) -> Heterogeneity:
     """Return tau^2, Q and I^2 with their 95% intervals by the Q-profile method (Viechtbauer, Stat. Med. 2007; 26:37).
 
@@ -113,11 +148,31 @@ def heterogeneity(y: Floats, v: Floats) -> Heterogeneity:
     return Heterogeneity(*(np.where(sites >= ESTIMABLE_SITES, value, np.nan) for value in values))
 
 
+@publishes(
+    "low",
+    "high",
+    title="95% interval",
+    formula=(
+        "θ̄ ± t₀.₉₇₅,S−1 · se, se² = max(1, q) · Σ_s (v_s + τ²) / S², q = Knapp-Hartung's factor; on the "
+        "logit scale by the delta method"
+    ),
+    source="Knapp and Hartung 2003; Röver et al. 2015; IntHout et al. 2014",
+    words=(
+        "Where the mean over hospitals like these lies with 95%; the modified Knapp-Hartung interval, which "
+        "few hospitals do not make too short."
+    ),
+)
 def confidence_interval(pooled: Pooled, *, upper: float, size: Floats | float) -> tuple[Floats, Floats]:
     """Return the 95% interval of the mean; ``size`` is the number of cases behind it."""
     return bounded_interval(pooled.mean, pooled.se, pooled.quantile, upper=upper, size=size)
 
 
+@publishes(
+    "prediction",
+    title="A new hospital",
+    formula="θ̄ ± t₀.₉₇₅,S−1 · √(τ² + se²)",
+    source="Partlett and Riley 2017",
+)
 def prediction_interval(pooled: Pooled, *, upper: float, size: Floats | float) -> tuple[Floats, Floats]:
     """Return where the true value of a new hospital is expected with 95%; NaN where not estimable.
 

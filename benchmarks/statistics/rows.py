@@ -9,6 +9,7 @@ from benchmarks.statistics.arrays import Booleans, Integers
 from benchmarks.statistics.blocks import SiteBlock
 from benchmarks.statistics.moments import MetricTable, metric_table
 from benchmarks.statistics.pooling import ESTIMABLE_SITES
+from benchmarks.statistics.quantities import publishes
 from benchmarks.statistics.ranking import RankDistribution
 from benchmarks.statistics.rules import BenchmarkRules, MetricRule
 from benchmarks.statistics.sensitivity import RuleOrder, rules_within
@@ -158,6 +159,13 @@ def _subgroup_summaries(board: Board, blocks: Sequence[SiteBlock]) -> list[tuple
     return found
 
 
+@publishes(
+    "failed",
+    title="Failed cases",
+    formula="Σ_s failed_s",
+    source="Maier-Hein et al. 2018",
+    words="How many cases had no usable answer; each took the worst score and none was left out.",
+)
 def _failed(board: Board, blocks: Sequence[SiteBlock]) -> list[int]:
     """How many cases each model has failed on, over the blocks its numbers come from."""
     counts: dict[tuple[str, str], int] = {}

@@ -17,6 +17,7 @@ from benchmarks.statistics.pooling import (
     pool,
     prediction_interval,
 )
+from benchmarks.statistics.quantities import publishes
 
 Summary = dict[str, Any]
 
@@ -45,6 +46,21 @@ class Publication:
         return np.asarray(present & told & (present.sum(axis=1) >= self.minimum_sites)[:, None])
 
 
+@publishes(
+    "worst_site",
+    "gap",
+    "below_floor",
+    title="Worst hospital",
+    formula=(
+        "worst = min_s θ_s (max where lower is better); gap = max_s θ_s − min_s θ_s; mark where any θ_s "
+        "misses the declared floor"
+    ),
+    source="Zenk et al. 2025",
+    words=(
+        "The hospital where the model does worst, with its interval, how far that is from its best, and "
+        "whether it misses the floor anywhere."
+    ),
+)
 def summaries(table: MetricTable, publication: Publication) -> list[Summary | None]:
     """Return for each model its summary, or None where it must not be shown or there is nothing to show.
 

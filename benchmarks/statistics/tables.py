@@ -13,6 +13,7 @@ import numpy as np
 
 from benchmarks.statistics.blocks import SiteBlock
 from benchmarks.statistics.pooling import NORMAL_95, bounded_interval
+from benchmarks.statistics.quantities import publishes
 from benchmarks.statistics.rules import OVERALL, BenchmarkRules
 from benchmarks.statistics.segmentation import QUANTILES
 
@@ -66,6 +67,20 @@ def model_tables(told: Mapping[str, Sequence[Told]], rules: BenchmarkRules) -> d
     return {label: table for label, table in tables.items() if table}
 
 
+@publishes(
+    "operating_points",
+    "sensitivity_low",
+    "sensitivity_high",
+    "specificity",
+    "specificity_low",
+    "specificity_high",
+    "threshold",
+    title="At a declared threshold",
+    formula=(
+        "sensitivity = Σ TP / Σ (TP + FN); specificity = Σ TN / Σ (TN + FP), over hospitals that told their counts"
+    ),
+    source="Wilson 1927",
+)
 def operating_points(told: Sequence[Told], rules: BenchmarkRules) -> list[Table]:
     """Return sensitivity and specificity at each declared threshold, from the summed two-by-two counts."""
     found = []
@@ -87,6 +102,16 @@ def operating_points(told: Sequence[Told], rules: BenchmarkRules) -> list[Table]
     return found
 
 
+@publishes(
+    "failures",
+    "share",
+    "share_low",
+    "share_high",
+    "below",
+    title="Failures",
+    formula="Σ cases with Dice under the threshold / Σ cases",
+    source="Maier-Hein et al. 2018; Wilson 1927",
+)
 def failures(told: Sequence[Told], rules: BenchmarkRules) -> list[Table]:
     """Return for each declared Dice threshold the share of cases under it."""
     found = []
@@ -105,6 +130,13 @@ def failures(told: Sequence[Told], rules: BenchmarkRules) -> list[Table]:
     return found
 
 
+@publishes(
+    "volume",
+    "bias",
+    title="Volume agreement",
+    formula="bias = Σd / n; limits = bias ± 1.96 · SD(d), from Σd and Σd²",
+    source="Bland and Altman 1986",
+)
 def volume(told: Sequence[Told], rules: BenchmarkRules) -> Table | None:
     """Return bias and 95% limits of agreement of the volume in millilitres, predicted less reference.
 
@@ -125,6 +157,17 @@ def volume(told: Sequence[Told], rules: BenchmarkRules) -> Table | None:
     return {"sites": len(sums), "cases": count, "bias": _round(mean), "low": _round(low), "high": _round(high)}
 
 
+@publishes(
+    "quantiles",
+    "q10",
+    "q25",
+    "q50",
+    "q75",
+    "q90",
+    title="Spread over cases",
+    formula="mean over hospitals of each hospital's quantiles",
+    source="Maier-Hein et al. 2018",
+)
 def quantiles(told: Sequence[Told], rules: BenchmarkRules) -> list[Table]:
     """Return the five quantiles of each metric over cases, averaged over the sites that told them; no interval.
 
