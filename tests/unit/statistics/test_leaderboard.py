@@ -1,6 +1,7 @@
 """The snapshot: recomputable to the byte, and what it may show."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -222,6 +223,35 @@ class TestMissingCells:
         sites = {frozenset((pair["a"], pair["b"])): pair["sites"] for pair in board(self.FOUND)["pairs"]}
         assert sites[frozenset((model_digest(0), model_digest(3)))] == 3
         assert sites[frozenset((model_digest(0), model_digest(1)))] == 4
+
+
+def test_two_blocks_for_one_cell_count_once_and_the_later_one() -> None:
+    """Whatever the order they lie in; a site is one hospital however often it reports."""
+    later = simple_block(0, [0.5, 0.5, 0.5, 0.5], finished="2027")
+    found = row(board([*blocks(), later]), "charlie")
+    assert found == row(board([later, *blocks()]), "charlie")
+    assert found["sites"] == 4
+    assert found["estimate"] == pytest.approx((0.5 + THETA[1:, 2].sum()) / 4, abs=1e-6)
+
+
+def test_ten_thousand_entries_make_a_board() -> None:
+    """Those that hospitals reported are ranked; the rest are listed as awaited, without numbers."""
+    many = [ModelEntry(model_digest(index), f"model {index}") for index in range(10_000)]
+    found = board(blocks(), models=many)
+    assert len(found["rows"]) == 10_000
+    assert sum(one["status"] == "ranked" for one in found["rows"]) == 4
+    assert {one["status"] for one in found["rows"][4:]} == {"awaiting"}
+
+
+def test_sites_where_everything_is_undefined_make_a_board_without_numbers() -> None:
+    """And without an error: the entry has no metric, so there is nothing to pool."""
+    empty = [
+        replace(block, entries={key: replace(entry, metrics={}) for key, entry in block.entries.items()})
+        for block in blocks()
+    ]
+    found = board(empty)
+    assert {one["status"] for one in found["rows"]} == {"awaiting"}
+    assert (found["sites"], found["pairs"], found["kendall_tau"]) == (0, [], None)
 
 
 def test_a_site_that_reported_no_listed_model_counts_for_nothing() -> None:
