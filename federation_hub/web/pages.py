@@ -17,7 +17,7 @@ from federation_hub.silos.tables import Silo
 from federation_hub.studies import pages as study_pages
 from federation_hub.studies.tables import Study
 from federation_hub.web import assets
-from federation_hub.web.methods import chapters
+from federation_hub.web.methods import chapters, quantities
 from federation_hub.web.rendering import page, prepare
 from federation_hub.web.words import plural
 from silo_node.wire.errors import ProblemDocument
@@ -51,7 +51,7 @@ def favicon() -> AnyResponse:
 @blueprint.get("/methods")
 def methods() -> str:
     """Explain the statistics in the words of the code that computes them."""
-    return page("methods.html", chapters=chapters())
+    return page("methods.html", chapters=chapters(), quantities=quantities())
 
 
 @blueprint.get("/status")

@@ -168,6 +168,16 @@ PROBLEMS: dict[str, Problem] = {
     "quota-exceeded": Problem(507, "There is no room", "Free space, or ask for a larger quota."),
     "disk-full": Problem(507, "The disk is full", "Free space; work goes on by itself afterwards."),
     # benchmarks and cohorts
+    "inputs-withheld": Problem(
+        403,
+        "A hospital on this board keeps its own results to itself",
+        "Ask the benchmark's owner, who may recompute it.",
+    ),
+    "snapshot-differs": Problem(
+        409,
+        "Computed anew, the leaderboard is another one",
+        "Compare the versions of the statistics, numpy and scipy it names; with the same ones, tell the hub's operator.",
+    ),
     "benchmark-unknown": Problem(404, "There is no such benchmark version", "List the benchmarks."),
     "benchmark-immutable": Problem(409, "A published benchmark version cannot change", "Publish a new version."),
     "benchmark-invalid": Problem(422, "The benchmark definition is not valid", "Run medsilo benchmark check."),
