@@ -91,6 +91,9 @@ class HubConfig(BaseModel):
     session_hours: Annotated[float, Field(gt=0, le=168)] = 12
     """How long a browser stays signed in at most."""
 
+    device_poll_seconds: Annotated[int, Field(ge=1, le=60)] = 5
+    """How often a program that waits for `medsilo login` to be approved may ask."""
+
     oidc_issuer: Annotated[str, Field(pattern=r"^https?://\S+$", max_length=200)] | None = None
     """Issuer of the OpenID Connect provider people may sign in with. The client's secret is the file ``oidc-secret``
     in the home folder; the provider's redirect address is `/sign-in/oidc/callback` under ``public_url``."""
