@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 
 from federation_hub.accounts.actors import ANONYMOUS, Actor
 from federation_hub.accounts.authentication import authenticate
-from federation_hub.errors import MalformedMessage, declared_fields
+from federation_hub.errors import MalformedMessage, declared_code, declared_fields
 from federation_hub.intake.bodies import note_body, seen
 from federation_hub.services import services
 from federation_hub.silos.keys import require_proof
@@ -124,7 +124,7 @@ def _parse_body(kind: type[B], *, public: bool) -> B:
     try:
         message = kind.model_validate_json(data)
     except ValidationError as error:
-        raise MalformedMessage(fields=declared_fields(error, kind)) from None
+        raise MalformedMessage(declared_code(error), fields=declared_fields(error, kind)) from None
     _require_fresh(kind, data)
     return message
 

@@ -11,6 +11,7 @@ from federation_hub.associations import api as associations
 from federation_hub.benchmarks import api as benchmarks
 from federation_hub.config import HubConfig
 from federation_hub.db import Database
+from federation_hub.entries import api as entries
 from federation_hub.errors import register_error_handlers
 from federation_hub.evaluations import api as evaluations
 from federation_hub.intake import api as intake
@@ -34,6 +35,7 @@ _APIS = (
     accounts,
     associations,
     benchmarks,
+    entries,
     evaluations,
     intake,
     leaderboards,

@@ -10,6 +10,8 @@ from sqlalchemy import select
 from federation_hub.accounts import devices, identities, sessions
 from federation_hub.accounts.sessions import Lifetime
 from federation_hub.db import now
+from federation_hub.entries.service import lift_embargoes
+from federation_hub.evaluations.boards import refresh_boards
 from federation_hub.evaluations.leases import expire
 from federation_hub.services import Services
 from federation_hub.silos.keys import forget_nonces
@@ -53,6 +55,7 @@ def sweep(services: Services) -> None:
         sessions.forget_old(session, Lifetime.of(services.config), now())
         devices.forget_old(session, now())
         identities.forget_old(session, now())
+        refresh_boards(session, services, lift_embargoes(session, now()))
         lapsed = {task.study_id for task in expire(session, services, now())}
         old = session.scalars(
             select(Upload).where(Upload.state == "receiving", Upload.created < now() - _ABANDONED)

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from federation_hub.associations.tables import Association
 from federation_hub.benchmarks.tables import Benchmark
+from federation_hub.entries.service import private_places
 from federation_hub.leaderboards.board import Board, Entry
 from federation_hub.leaderboards.reading import read_board
 from federation_hub.leaderboards.service import latest
@@ -119,6 +120,7 @@ def _news(session: Session, benchmarks: Sequence[Benchmark]) -> Iterable[News]:
     places = (
         select(Model, Association)
         .join(Association, Association.model_digest == Model.digest)
+        .where(Association.id.not_in(private_places()))
         .where(Association.state == "approved", Association.decided.is_not(None), Model.state == "accepted")
         .order_by(Association.decided.desc())
         .limit(NEWS_SHOWN)

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from federation_hub.accounts.tables import Organisation
 from federation_hub.associations.tables import Association
 from federation_hub.benchmarks.tables import Benchmark
+from federation_hub.entries.service import hidden_models, private_places
 from federation_hub.leaderboards.board import Badge, Board, Entry, Estimate
 from federation_hub.leaderboards.reading import read_board
 from federation_hub.leaderboards.service import latest
@@ -81,6 +82,8 @@ def model(digest: str) -> str:
         benchmarks = _benchmarks(session, digest)
         if found is None or found.state not in ("accepted", "withdrawn") or not benchmarks:
             raise MedSiloError("model-unknown")
+        if found.digest in hidden_models(session):
+            raise MedSiloError("model-unknown")
         return page("model.html", model=_page(session, found, benchmarks))
 
 
@@ -90,6 +93,7 @@ def _benchmarks(session: Session, digest: str) -> list[Benchmark]:
         select(Benchmark)
         .join(Association, Association.benchmark_id == Benchmark.id)
         .where(Association.model_digest == digest, Association.state.in_(("approved", "ended")))
+        .where(Association.id.not_in(private_places()))
         .order_by(Benchmark.name, Benchmark.version.desc())
     )
     return list(session.scalars(rows).unique())
@@ -209,6 +213,8 @@ def _facts(model: Model, owner: str) -> Facts:
         ("Training data", card.get("training_data") or "not stated"),
         ("Licence", card.get("licence") or "not stated"),
     ]
+    if model.version_of is not None:
+        facts.insert(1, ("Version", f"{model.version}"))
     if "network" in summary:
         facts.append(("Architecture", str(summary["network"])))
     if isinstance(summary.get("parameters"), int):

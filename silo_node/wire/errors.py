@@ -218,6 +218,52 @@ PROBLEMS: dict[str, Problem] = {
     "benchmark-unknown": Problem(404, "There is no such benchmark version", "List the benchmarks."),
     "benchmark-immutable": Problem(409, "A published benchmark version cannot change", "Publish a new version."),
     "benchmark-invalid": Problem(422, "The benchmark definition is not valid", "Run medsilo benchmark check."),
+    "metric-unknown": Problem(
+        422, "There is no such metric for this kind of task", "Run medsilo benchmark check; it lists those there are."
+    ),
+    "phase-dates": Problem(
+        422,
+        "The dates of the phases are in the wrong order",
+        "Let each phase open before it closes, and after the last.",
+    ),
+    "phase-unknown": Problem(
+        422, "There is no such phase", "Name a phase of the benchmark; see medsilo benchmark show."
+    ),
+    "phase-closed": Problem(
+        409, "The benchmark takes no models now", "Its phases have dates; see medsilo benchmark show."
+    ),
+    "parent-phase-missing": Problem(
+        409,
+        "The phase before must be passed first",
+        "Enter a model in the parent phase; once a hospital has reported it above the floor, come again.",
+    ),
+    "submission-limit-day": Problem(
+        429, "The organisation's entries of this day are used up", "Come again after midnight UTC."
+    ),
+    "submission-limit-month": Problem(
+        429, "The organisation's entries of this month are used up", "Come again in the next month (UTC)."
+    ),
+    "submission-limit-phase": Problem(
+        429, "The organisation's entries of this phase are used up", "Wait for the next phase or benchmark version."
+    ),
+    "model-name-differs": Problem(
+        422, "A new version of a model keeps its name", "Use the earlier version's name, or submit it as another model."
+    ),
+    "model-not-newest": Problem(
+        409, "There is a newer version of that model", "Name its newest version; see medsilo model status."
+    ),
+    "ladder-no-gain": Problem(
+        409,
+        "The model is not better than the best before by the benchmark's step",
+        "Nothing is told of it: the Ladder mechanism keeps the test set from being learnt. Make a real improvement.",
+    ),
+    "embargo-past": Problem(422, "The embargo ends in the past", "Name a date to come, or none."),
+    "entry-public": Problem(409, "What was public stays public", "Withdraw the model if it must not be listed."),
+    "block-full": Problem(
+        409, "A report holds fifty models at most, and this is not among them", "The benchmark's owner sets priorities."
+    ),
+    "consent-waiting": Problem(409, "The other side has not consented yet", "Its owner decides."),
+    "already-disputed": Problem(409, "The result is disputed already", "Wait for the benchmark's owner to decide."),
     "cohort-unknown": Problem(404, "There is no such cohort", "Register the cohort first."),
     "cohort-changed": Problem(
         409, "The cohort's files are not those that were frozen", "Build a new cohort; a frozen one never changes."

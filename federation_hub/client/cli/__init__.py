@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from federation_hub.client.cli import benchmark, demo, leaderboard, login, model, simulate, study
+from federation_hub.client.cli import benchmark, demo, evaluation, leaderboard, login, model, simulate, study
 from federation_hub.client.cli.session import Session
 from federation_hub.client.terminal import EXIT_INTERRUPTED, exit_status, print_error
 from silo_node import __version__
@@ -25,6 +25,7 @@ app.command(name="simulate")(simulate.simulate)
 app.add_typer(benchmark.app, name="benchmark")
 app.add_typer(leaderboard.app, name="leaderboard")
 app.add_typer(model.app, name="model")
+app.add_typer(evaluation.app, name="evaluation")
 app.add_typer(study.app, name="study")
 
 
