@@ -90,6 +90,10 @@ class Entry:
     def rank_text(self) -> str:
         return rank_range(self.rank_low, self.rank_high)
 
+    def at(self, site: str) -> SiteValue:
+        """Return its value at a hospital; without one where there is none, or none to be seen."""
+        return next((found for found in self.sites if found.site == site), SiteValue(site, Estimate(None)))
+
     @property
     def drawn_text(self) -> str:
         return rank_range(*self.drawn_ranks) if self.drawn_ranks else "–"
@@ -106,6 +110,8 @@ class Comparison:
     sites: int
     apart: bool
     """The adjusted difference excludes zero."""
+
+    digests: tuple[str, str] = ("", "")
 
 
 @dataclass(frozen=True, slots=True)

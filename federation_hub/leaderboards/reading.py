@@ -157,6 +157,7 @@ def _comparison(pair: Json, names: Mapping[str, str]) -> Comparison:
         p_adjusted=pair["p_adjusted"],
         sites=pair["sites"],
         apart=pair["separated"],
+        digests=(pair["a"], pair["b"]),
     )
 
 

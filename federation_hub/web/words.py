@@ -1,5 +1,7 @@
 """Codes and names in plain words, for pages. A code that is not known here is shown as it is, never guessed."""
 
+from datetime import datetime
+
 from silo_node.wire.benchmarks import METRICS, Direction
 from silo_node.wire.errors import PROBLEMS
 
@@ -114,6 +116,16 @@ def band(name: str) -> str:
 def plural(count: int, noun: str, plural_noun: str | None = None) -> str:
     """Return ``1 site`` or ``3 sites``."""
     return f"{count:,} {noun if count == 1 else plural_noun or noun + 's'}"
+
+
+def xml_text(text: str) -> str:
+    """Return a text without the characters XML 1.0 cannot hold at all, not even escaped."""
+    return "".join(char for char in text if char in "\t\n\r" or " " <= char not in "\ufffe\uffff")
+
+
+def timestamp(moment: datetime) -> str:
+    """Return a moment as RFC 3339 has it, in UTC."""
+    return f"{moment:%Y-%m-%dT%H:%M:%S}Z"
 
 
 def joined(names: list[str] | tuple[str, ...]) -> str:
