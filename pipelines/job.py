@@ -35,6 +35,25 @@ class LocalTraining(Value):
     normalise_to: Annotated[int, Field(ge=1, le=10**7)] | None = None
 
 
+class LocalPrivacy(Value):
+    """What makes a silo's training private; worked out at the site, outside the jail, and booked before it runs."""
+
+    noise_multiplier: Annotated[float, Field(gt=0, le=1e5)]
+    """Standard deviation of a step's noise over the clipping norm."""
+
+    rate: Annotated[float, Field(gt=0, le=1)]
+    """The probability with which a patient takes part in a step."""
+
+    steps: Annotated[int, Field(ge=1, le=10**7)]
+    """Steps of a round."""
+
+    clipping_norm: Annotated[float, Field(gt=0, le=1e6)]
+    clipping_quantile: Annotated[float, Field(gt=0, lt=1)] | None = None
+    images_per_patient: Annotated[int, Field(ge=1, le=1000)] = 4
+    noise_key: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """For simulations, which promise nobody anything; without it the noise is the operating system's secret."""
+
+
 class PrepareJob(Value):
     """Turn raw cases into prepared ones: ``raw/<case>/`` in, ``out/cases/<case>.safetensors`` out.
 
@@ -88,6 +107,7 @@ class TrainSession(Value):
     definition: DefinitionJson
     bundle: Path
     local: LocalTraining
+    privacy: LocalPrivacy | None = None
     out: Path
     exchange: Path
     threads: Threads = 1

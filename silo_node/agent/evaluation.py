@@ -18,6 +18,7 @@ from blake3 import blake3
 from pydantic import ValidationError
 
 from pipelines.job import EvaluateJob
+from pipelines.privacy.accounting import Mechanism
 from silo_node import __version__
 from silo_node.agent.claims import Claim
 from silo_node.agent.estimation import estimated
@@ -34,6 +35,7 @@ from silo_node.policy.bits import block_bits
 from silo_node.policy.budget import NOTHING, Ledger, Spent
 from silo_node.policy.differencing import Told, decide_difference
 from silo_node.policy.disclosure import stricter
+from silo_node.privacy.ledger import PrivacyLedger
 from silo_node.sandbox import Bind
 from silo_node.sandbox.work import WorkCancelled, run_job
 from silo_node.wire.benchmarks import BenchmarkDefinition
@@ -70,6 +72,9 @@ def evaluate(node: Node, hub: Hub, claim: Claim, body: EvaluationTask, journal: 
     block = _block(node, body, holding, definition, claim.task.task_id, started)
     _spend(node, ledger, body, block, history)
     Told(journal).remember(body.benchmark.name, body.cohort, _patients(holding))
+    PrivacyLedger(journal).book(
+        holding.cohort_id, "test", _patients(holding), "evaluation", body.evaluation_id, Mechanism("none")
+    )
     return block
 
 

@@ -469,6 +469,22 @@ PROBLEMS: dict[str, Problem] = {
     "policy-budget": Problem(
         403, "The month's budget at the site is spent", "Wait for the next month; send fewer models."
     ),
+    "privacy-budget": Problem(
+        403,
+        "The privacy of the cohort's patients would cost more than the site allows",
+        "Ask for less: a smaller epsilon, fewer rounds; what is spent does not come back.",
+    ),
+    "privacy-spent": Problem(
+        403, "The study has used up the steps its promise was made for", "Plan more spare rounds in another study."
+    ),
+    "privacy-unavailable": Problem(
+        503, "The packages for differential privacy are not installed here", "Install medsilo with its extra privacy."
+    ),
+    "network-not-private": Problem(
+        422,
+        "The network cannot be trained with differential privacy",
+        "Run medsilo model dp-ready; it says why, and can replace batch normalisation.",
+    ),
     "policy-differencing": Problem(
         403,
         "The cohort differs from an earlier one by too few patients",
@@ -528,6 +544,14 @@ PROBLEMS: dict[str, Problem] = {
         422,
         "The silos' steps cannot be made comparable with this local training",
         "Train with sgd and no proximal term, or take normalise_to away.",
+    ),
+    "plan-privacy-training": Problem(
+        422,
+        "The plan's other choices do not go with its promise of privacy",
+        "See the sentence; take one of the two away.",
+    ),
+    "plan-privacy-weak": Problem(
+        422, "The promise of privacy says too little to be called one", "Choose a smaller delta or epsilon."
     ),
     # statistics
     "too-few-cases": Problem(422, "Too few cases", "The value is left undefined."),

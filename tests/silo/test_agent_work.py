@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -269,6 +270,61 @@ def test_a_study_asks_first_and_outlives_its_killed_process(clinic: Clinic, tmp_
         assert second is None or second.pid != worker.pid
     assert len(clinic.reports()) >= 4
     assert not list(clinic.home.outbox.iterdir())
+
+
+def private_plan(clinic: Clinic, model: ModelReference, name: str) -> StudyPlan:
+    """Return a plan of two rounds whose promise to each patient is an epsilon of 3."""
+    return StudyPlan.model_validate(
+        {
+            "name": name,
+            "title": "A private study",
+            "benchmark": {"name": "kill_xray", "version": 1, "digest": message_digest(clinic.definition)},
+            "model": model,
+            "silos": (load_identity(clinic.home).silo_id,),
+            "rounds": 2,
+            "quorum": 1,
+            "deadline_seconds": 600,
+            "local": LocalTraining(batch_size=64, max_steps=3),
+            "privacy": {"unit": "patient", "epsilon": 3.0, "images_per_patient": 2},
+        }
+    )
+
+
+def test_a_private_study_is_trained_with_noise_and_booked_until_the_budget(clinic: Clinic, tmp_path: Path) -> None:
+    """Through the hub and the jail: two rounds are in the ledger, and a second study like it is refused by a code."""
+    clinic.home.policy_file.write_text(
+        POLICY.format(results="auto") + '[studies]\nothers = "auto"\n[budget]\nepsilon = 3.2\n'
+    )
+    model = clinic.submit(write_bundle(tmp_path / "m11.zip", clinic.definition, 11))
+    before = clinic.command("privacy", "ledger")
+    study = str(
+        clinic.researcher.do("POST", "/studies", private_plan(clinic, model, "quiet_one").model_dump_json())["study_id"]
+    )
+    with clinic.node():
+        wait_for(lambda: clinic.consent(study) == "approved", seconds=600)
+        clinic.researcher.do("POST", f"/studies/{study}/start")
+        found = clinic.researcher.wait_for(study, "completed", "failed", seconds=600)
+        assert found["state"] == "completed", clinic.log()
+        again = private_plan(clinic, model, "quiet_two").model_dump_json()
+        second = str(clinic.researcher.do("POST", "/studies", again)["study_id"])
+        wait_for(lambda: clinic.consent(second) == "declined", seconds=600)
+    after = clinic.command("privacy", "ledger")
+    booked = [entry for entry in entries_of(after)[len(entries_of(before)) :] if entry["subject"] == study]
+    assert [entry["kind"] for entry in booked] == ["round", "round", "closed"]
+    noise = booked[0]["mechanism"]
+    assert noise == booked[1]["mechanism"]
+    assert (noise["kind"], noise["steps"]) == ("gaussian", 3)
+    accounts = after["accounts"]
+    assert isinstance(accounts, list)
+    (trained,) = (account for account in accounts if account["part"] == "train")
+    assert 1.0 < trained["epsilon"] < 3.0
+    assert "privacy-budget" in clinic.log() or "refuse" in clinic.log()
+
+
+def entries_of(ledger: dict[str, object]) -> list[dict[str, Any]]:
+    found = ledger["entries"]
+    assert isinstance(found, list)
+    return found
 
 
 def test_a_check_node_runs_a_submission_before_any_hospital(clinic: Clinic, hub: HubProcess, tmp_path: Path) -> None:
