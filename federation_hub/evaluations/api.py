@@ -160,6 +160,7 @@ def _view(session: Session, row: Evaluation, benchmark: Benchmark, actor: Actor)
         state=row.state,
         task_state=task.state if task else None,
         code=row.code,
+        refused=row.refused,
         held=task.held if task else False,
         progress_done=task.progress_done if task else 0,
         progress_total=task.progress_total if task else 0,

@@ -17,6 +17,9 @@ class EvaluationView(Message):
     state: str
     task_state: str | None
     code: Code | None
+    refused: dict[Digest, Code]
+    """Models the site did not run, with its code for each; it ran the others."""
+
     held: bool
     progress_done: int
     progress_total: int

@@ -81,9 +81,7 @@ def _page(session: Session, evaluation: Evaluation, benchmark: Benchmark, label:
         created=evaluation.created,
         sentence=_sentence(evaluation, block),
         board_href=link("benchmarks", benchmark.name, benchmark.version),
-        models=tuple(
-            _model(digest, cards[digest]["name"], block, place) for place, digest in enumerate(evaluation.models)
-        ),
+        models=tuple(_model(digest, cards[digest]["name"], block, evaluation.refused) for digest in evaluation.models),
         facts=_facts(evaluation, row, block),
     )
 
@@ -96,9 +94,11 @@ def _sentence(evaluation: Evaluation, block: EstimateBlock | None) -> str:
     return f"{models} on {band(count_band(block.cases))} cases, all on the same ones, in one run."
 
 
-def _model(digest: str, name: str, block: EstimateBlock | None, place: int) -> EvaluatedModel:
-    if block is None:
-        return EvaluatedModel(digest, name, MISSING, MISSING, MISSING)
+def _model(digest: str, name: str, block: EstimateBlock | None, refused: dict[str, Any]) -> EvaluatedModel:
+    if block is None or digest not in block.models:
+        told = f"not run: {reason(refused[digest])}" if digest in refused else MISSING
+        return EvaluatedModel(digest, name, told, MISSING, MISSING)
+    place = block.models.index(digest)
     use = block.resources[place]
     return EvaluatedModel(
         digest=digest,

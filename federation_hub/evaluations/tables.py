@@ -68,6 +68,9 @@ class Evaluation(Base):
 
     state: Mapped[str] = mapped_column(String(16), default="open")
     code: Mapped[str | None] = mapped_column(String(60))
+    refused: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
+    """Models the site did not run, by digest, with its code for each; the others are in the block."""
+
     created: Mapped[datetime] = mapped_column(default=now)
     finished: Mapped[datetime | None]
 

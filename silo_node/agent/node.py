@@ -12,6 +12,7 @@ from silo_node.hub import Hub
 from silo_node.identity import Identity
 from silo_node.policy import load_policy
 from silo_node.sandbox import Limits, Sandbox
+from silo_node.sandbox.container import Container
 from silo_node.sandbox.grant import granted
 from silo_node.state import Home
 from silo_node.wire.errors import HubUnavailable
@@ -29,6 +30,8 @@ class Node:
     config: NodeConfig
     identity: Identity
     sandbox: Sandbox
+    containers: Container | None = None
+    """What runs models with code (tier 3); None where the configuration names nothing."""
 
     def limits(self, minutes: float, *, training: bool = False) -> Limits:
         """Return the limits of a jail that may run this long."""
