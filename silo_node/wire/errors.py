@@ -92,8 +92,12 @@ class PolicyRefusal(MedSiloError):
     """A written rule says no."""
 
 
+@dataclass
 class HubUnavailable(MedSiloError):
     """The hub cannot be reached now."""
+
+    retry_after: float = 0.0
+    """Seconds the hub has asked to be left alone, where it said so."""
 
 
 class SandboxUnavailable(MedSiloError):
