@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from pipelines.container import ContainerModel
 from pipelines.errors import PipelineError
 from pipelines.question import InputSpec, TaskKind, TransformSpec, Value, first_field
 
@@ -76,6 +77,11 @@ class ModelFile(Value):
 
     digest: ModelDigest
     path: Path
+    answers: Path | None = None
+    """The folder with the answers of a model of tier 3, which ran elsewhere; see :mod:`pipelines.answers`."""
+
+    seconds: Annotated[float, Field(ge=0)] = 0.0
+    """What that run took a case, as the node measured it."""
 
     @property
     def hex(self) -> str:
@@ -97,6 +103,18 @@ class EvaluateJob(Value):
     out: Path
     threads: Threads = 1
     seed: Seed = 0
+
+
+class StageJob(Value):
+    """Lay out the test images for a model that runs elsewhere, and nothing but them; see :mod:`pipelines.answers`."""
+
+    kind: Literal["stage"] = "stage"
+    cohort: Path
+    split: Literal["train", "validation", "test"] = "test"
+    definition: DefinitionJson
+    bundle: Path
+    out: Path
+    threads: Threads = 1
 
 
 class TrainSession(Value):
@@ -153,7 +171,8 @@ class InspectJob(Value):
 
 
 Job = Annotated[
-    PrepareJob | EvaluateJob | TrainSession | CheckJob | PredictJob | InspectJob, Field(discriminator="kind")
+    PrepareJob | EvaluateJob | StageJob | TrainSession | CheckJob | PredictJob | InspectJob,
+    Field(discriminator="kind"),
 ]
 
 
@@ -163,6 +182,8 @@ class Verdict(Value):
     digest: ModelDigest
     code: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{2,59}$")] | None
     tier: Annotated[int, Field(ge=1, le=3)] | None
+    container: ContainerModel | None = None
+    """What would be run of a model of tier 3."""
 
 
 class Inspected(Value):

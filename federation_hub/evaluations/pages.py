@@ -108,8 +108,8 @@ def _page(session: Session, evaluation: Evaluation, benchmark: Benchmark, label:
         sentence=_sentence(evaluation, block, row.state if row is not None else ""),
         board_href=link("benchmarks", benchmark.name, benchmark.version, "leaderboard"),
         models=tuple(
-            _model(digest, cards[digest]["name"], block, place)
-            for place, digest in enumerate(evaluation.models)
+            _model(digest, cards[digest]["name"], block, evaluation.refused)
+            for digest in evaluation.models
             if digest not in hidden
         ),
         facts=_facts(evaluation, row, block),
@@ -128,9 +128,11 @@ def _sentence(evaluation: Evaluation, block: EstimateBlock | None, state: str) -
     return f"{models} on {band(count_band(block.cases))} cases, all on the same ones, in one run."
 
 
-def _model(digest: str, name: str, block: EstimateBlock | None, place: int) -> EvaluatedModel:
-    if block is None:
-        return EvaluatedModel(digest, name, MISSING, MISSING, MISSING)
+def _model(digest: str, name: str, block: EstimateBlock | None, refused: dict[str, Any]) -> EvaluatedModel:
+    if block is None or digest not in block.models:
+        told = f"not run: {reason(refused[digest])}" if digest in refused else MISSING
+        return EvaluatedModel(digest, name, told, MISSING, MISSING)
+    place = block.models.index(digest)
     use = block.resources[place]
     return EvaluatedModel(
         digest=digest,

@@ -9,7 +9,7 @@ from pathlib import Path
 from pipelines.job import LocalTraining, RoundCommand, RoundEvent, TrainSession
 from silo_node.agent.claims import Claim
 from silo_node.agent.holdings import Holding, find_holding, verify_holding
-from silo_node.agent.judging import judge_models
+from silo_node.agent.judging import judged_sound
 from silo_node.agent.node import Interrupted, Node, persist
 from silo_node.agent.updates import check_update
 from silo_node.benchmarks import known_benchmark
@@ -164,7 +164,7 @@ class StudySessions:
         if found is not None:
             found.training.close()
         # Only what is data in every part is trained here, whatever tiers may be evaluated.
-        if set(judge_models(self._node, [body.plan.model], definition)) != {CODE_FREE}:
+        if judged_sound(self._node, body.plan.model, definition).tier != CODE_FREE:
             raise PolicyRefusal("policy-model-tier", "only a code-free bundle can be trained")
         self._make_room()
         session = _Session(self._started(body, holding, definition), holding.cohort_id, time.monotonic())

@@ -64,6 +64,16 @@ class EvaluationRequest:
 
 
 @dataclass(frozen=True)
+class AskedModel:
+    """One model of an evaluation."""
+
+    digest: str
+    owner: str = ""
+    tier: int | None = None
+    """As this site's own inspection found it; None before it, or where its scores are here already."""
+
+
+@dataclass(frozen=True)
 class RoundRequest:
     """What a round asks: to train or validate on this many cases, under a plan that was or was not agreed to."""
 
@@ -100,6 +110,46 @@ def decide_evaluation(
         ),
         Decision("allow", None, "benchmarks.allow", "every rule allows it"),
     )
+
+
+def decide_question(policy: Policy, request: EvaluationRequest) -> Decision:
+    """Decide what holds of an evaluation whichever models it asks of: purpose, benchmark, cohort."""
+    return _first_no(
+        (_purpose(policy, request.purpose), _benchmark(policy, request.benchmark), *_cases(policy, request.cases)),
+        Decision("allow", None, "benchmarks.allow", "every rule allows it"),
+    )
+
+
+def decide_models(
+    policy: Policy,
+    benchmark: str,
+    models: Iterable[AskedModel],
+    history: Mapping[str, Spent] | None = None,
+) -> dict[str, Decision]:
+    """Decide about each model by itself, so that one that is refused leaves the others served; by digest.
+
+    A model counts towards its owner's budget once the ones before it have been let in.
+    """
+    found: dict[str, Decision] = {}
+    new: dict[str, int] = {}
+    known = history or {}
+    for model in models:
+        fresh = model.digest not in known.get(model.owner, NOTHING).models
+        counted = new.get(model.owner, 0) + fresh
+        tiers = () if model.tier is None else (model.tier,)
+        digests = (model.digest,) if tiers else ()
+        owners, added = (model.owner,), {model.owner: counted if fresh else 0}
+        request = EvaluationRequest(benchmark, None, tiers, owners, digests=digests, new=added)
+        checks = (
+            _organisation(policy, model.owner),
+            _tiers(policy, tiers),
+            _containers(policy, request),
+            *_budgets(policy, request, known),
+        )
+        found[model.digest] = _first_no(checks, Decision("allow", None, "model_tiers", "every rule allows it"))
+        if found[model.digest].code is None:
+            new[model.owner] = counted
+    return found
 
 
 def decide_consent(

@@ -92,8 +92,12 @@ class PolicyRefusal(MedSiloError):
     """A written rule says no."""
 
 
+@dataclass
 class HubUnavailable(MedSiloError):
     """The hub cannot be reached now."""
+
+    retry_after: float = 0.0
+    """Seconds the hub has asked to be left alone, where it said so."""
 
 
 class SandboxUnavailable(MedSiloError):
@@ -460,6 +464,11 @@ PROBLEMS: dict[str, Problem] = {
     ),
     "policy-study": Problem(403, "The site does not take part in that study", "The site's data steward decides."),
     "policy-model-tier": Problem(403, "This kind of model is not run here", "Send a code-free bundle."),
+    "container-unavailable": Problem(
+        503,
+        "This site has no container engine, or does not hold the model's image",
+        "The site's own people load an image by its digest.",
+    ),
     "policy-requester": Problem(
         403, "The site does not work for that organisation or person", "The site's data steward decides."
     ),
