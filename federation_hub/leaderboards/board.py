@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from silo_node.wire.benchmarks import Direction
 
@@ -28,6 +28,7 @@ class SiteValue:
     estimate: Estimate
     worst: bool = False
     under_floor: bool = False
+    cases: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,12 @@ class Entry:
     rules_within: int | None = None
     """How many of the rules rank it within its printed range."""
 
+    rank_draws: tuple[int, tuple[int, ...]] | None = None
+    """The best rank a draw gave it, and how many draws gave it that rank, the next, and so on; on large boards None."""
+
+    tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Pooled counts of each class or structure: ``operating_points``, or ``failures``, ``volume`` and ``quantiles``."""
+
     @property
     def rank_text(self) -> str:
         return rank_range(self.rank_low, self.rank_high)
@@ -106,6 +113,8 @@ class Comparison:
     sites: int
     apart: bool
     """The adjusted difference excludes zero."""
+
+    digests: tuple[str, str] = ("", "")
 
 
 @dataclass(frozen=True, slots=True)

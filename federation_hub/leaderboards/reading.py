@@ -82,6 +82,8 @@ def _entry(snapshot: Json, row: Json, sites: Sequence[str]) -> Entry:
         subgroups={f"{group['attribute']}: {group['level']}": _estimate(group) for group in row["subgroups"]},
         rule_ranks=tuple(order["ranks"].get(row["model"]) for order in snapshot["sensitivity"]),
         rules_within=row["rules_within"],
+        rank_draws=_rank_draws(row["rank_draws"]),
+        tables=row["tables"],
     )
 
 
@@ -113,6 +115,10 @@ def _pair(interval: Json | None) -> tuple[float, float] | None:
     return interval["low"], interval["high"]
 
 
+def _rank_draws(draws: Json | None) -> tuple[int, tuple[int, ...]] | None:
+    return (draws["first"], tuple(draws["counts"])) if draws else None
+
+
 def _misses_floor(snapshot: Json, value: float | None) -> bool:
     floor, higher = snapshot["metric"]["floor"], snapshot["metric"]["direction"] == "higher"
     if floor is None or value is None:
@@ -136,7 +142,7 @@ def _cells(names: Sequence[str], columns: Json) -> dict[str, Json]:
 def _site_value(snapshot: Json, site: str, cell: Json | None, worst: bool) -> SiteValue:
     if cell is None:
         return SiteValue(site, Estimate(None))
-    return SiteValue(site, _estimate(cell), worst, _misses_floor(snapshot, cell["estimate"]))
+    return SiteValue(site, _estimate(cell), worst, _misses_floor(snapshot, cell["estimate"]), cell["cases"])
 
 
 def _worst(snapshot: Json, row: Json) -> SiteValue | None:
@@ -155,6 +161,7 @@ def _comparison(pair: Json, names: Mapping[str, str]) -> Comparison:
         p_adjusted=pair["p_adjusted"],
         sites=pair["sites"],
         apart=pair["separated"],
+        digests=(pair["a"], pair["b"]),
     )
 
 
