@@ -1,6 +1,6 @@
 """A leaderboard as pages, tables and clients read it: frozen values, whatever the snapshot's JSON looks like."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -60,7 +60,7 @@ class Entry:
     """Probability of being the best, 0 to 1."""
 
     top_three: float | None
-    sites: tuple[SiteValue, ...]
+    sites: Sequence[SiteValue]
     worst: SiteValue | None
     best_worst_gap: float | None
     site_count: int
@@ -89,6 +89,9 @@ class Entry:
 
     rank_draws: tuple[int, tuple[int, ...]] | None = None
     """The best rank a draw gave it, and how many draws gave it that rank, the next, and so on; on large boards None."""
+
+    reach: tuple[float, float] | None = None
+    """The lowest and the highest value among the sites that are shown, for an axis over all of them."""
 
     tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Pooled counts of each class or structure: ``operating_points``, or ``failures``, ``volume`` and ``quantiles``."""

@@ -1,12 +1,13 @@
 """From a board and a query to what the leaderboard's template prints: rows with their drawings, groups, links."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from markupsafe import Markup
 
-from federation_hub.leaderboards.board import Board, Comparison, Entry
+from federation_hub.leaderboards.board import Board, Comparison, Entry, SiteValue
 from federation_hub.leaderboards.query import KINDS, ROWS_A_PAGE, BoardQuery, Sort, natural_order, select
 from federation_hub.leaderboards.verdict import Answer, verdict
 from federation_hub.web.axes import Axis, nice_axis
@@ -15,6 +16,10 @@ from federation_hub.web.words import METRIC_BOUNDS, metric_name
 from silo_node.web.formats import chance, score
 
 PAIRS_SHOWN = 30
+SITES_SHOWN = 12
+"""Columns of the table of hospitals; a page must stay light, and the JSON has all."""
+
+MARKS_SHOWN = 16
 COLUMNS: tuple[tuple[Sort, str], ...] = (
     ("rank", "Rank"),
     ("model", "Model"),
@@ -49,6 +54,8 @@ class Row:
     plot: Markup
     ranks: Markup
     chance: Markup
+    sites: tuple[SiteValue, ...] = ()
+    """Its values at the sites that have a column on the page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +81,9 @@ class BoardView:
     found: int
     pages: int
     pairs: tuple[Comparison, ...]
+    sites: tuple[str, ...] = ()
+    """The sites that have a column on the page: all, or on a large board those where its models are weakest."""
+
     kinds: tuple[tuple[str, str], ...] = tuple((kind, KIND_WORDS[kind]) for kind in KINDS)
 
     @property
@@ -108,18 +118,19 @@ def board_view(board: Board, query: BoardQuery, path: str) -> BoardView:
     pages = max(1, -(-len(entries) // ROWS_A_PAGE))
     page = min(query.page, pages)
     shown = entries[(page - 1) * ROWS_A_PAGE : page * ROWS_A_PAGE]
-    axis = board_axis(board)
+    axis, places = board_axis(board), _site_places(board, shown)
     return BoardView(
         board=board,
         answers=verdict(board),
         axis=axis_plot(axis, better=board.direction, metric=metric_name(board.metric)),
         columns=tuple(_column(board, query, path, key, label) for key, label in COLUMNS),
-        groups=tuple(_groups(board, shown, axis, tied=query.sort == "rank")),
+        groups=tuple(_groups(board, shown, axis, places, tied=query.sort == "rank")),
         query=BoardQuery(query.sort, query.order, query.kind, query.text, page),
         path=path,
         found=len(entries),
         pages=pages,
         pairs=board.comparisons[:PAIRS_SHOWN],
+        sites=tuple(board.sites[place] for place in places),
     )
 
 
@@ -128,7 +139,7 @@ def board_axis(board: Board) -> Axis:
     values: list[float | None] = [board.floor]
     for entry in board.entries:
         values += [entry.estimate.value, entry.estimate.low, entry.estimate.high]
-        values += [site.estimate.value for site in entry.sites]
+        values += entry.reach or [site.estimate.value for site in entry.sites]
     lowest, highest = METRIC_BOUNDS.get(board.metric, (None, None))
     return nice_axis(values, lowest=lowest, highest=highest, ticks=7)
 
@@ -146,15 +157,33 @@ def _column(board: Board, query: BoardQuery, path: str, key: Sort, label: str) -
     )
 
 
-def _groups(board: Board, entries: Iterable[Entry], axis: Axis, *, tied: bool) -> Iterable[Group]:
-    sizes = {entry.group: sum(other.group == entry.group for other in board.entries) for entry in board.entries}
+def _groups(
+    board: Board, entries: Sequence[Entry], axis: Axis, places: Sequence[int], *, tied: bool
+) -> Iterable[Group]:
+    sizes = Counter(entry.group for entry in board.entries)
+    rows = [_row(board, entry, axis, places) for entry in entries]
     if not tied or not board.ranked:
-        rows = tuple(draw(board, entry, axis) for entry in entries)
-        return [Group(rows, 1, "")] if rows else []
+        return [Group(tuple(rows), 1, "")] if rows else []
     return [
-        Group(tuple(draw(board, entry, axis) for entry in members), sizes[group], _tie_note(group, sizes[group]))
-        for group, members in groupby(entries, key=lambda entry: entry.group)
+        Group(tuple(members), sizes[group], _tie_note(group, sizes[group]))
+        for group, members in groupby(rows, key=lambda row: row.entry.group)
     ]
+
+
+def _row(board: Board, entry: Entry, axis: Axis, places: Sequence[int]) -> Row:
+    sites = tuple(entry.sites[place] for place in places)
+    return replace(draw(board, entry, axis), sites=sites)
+
+
+def _site_places(board: Board, shown: Sequence[Entry]) -> tuple[int, ...]:
+    """Return which sites get a column: on a large board those where most of the models shown are weakest."""
+    if len(board.sites) <= SITES_SHOWN:
+        return tuple(range(len(board.sites)))
+    place = {site: index for index, site in enumerate(board.sites)}
+    weakest = Counter(entry.worst.site for entry in shown if entry.worst is not None and entry.worst.site in place)
+    first = [place[site] for site, _ in weakest.most_common(SITES_SHOWN)]
+    rest = [index for index in range(len(board.sites)) if index not in first]
+    return tuple(sorted([*first, *rest][:SITES_SHOWN]))
 
 
 def _tie_note(group: int, size: int) -> str:
@@ -193,11 +222,17 @@ def draw(board: Board, entry: Entry, axis: Axis, *, sites: bool = True) -> Row:
 
 
 def _marks(entry: Entry) -> list[SiteMark]:
-    return [
-        SiteMark(initial(site.site), site.estimate.value, site.worst)
-        for site in entry.sites
-        if site.estimate.value is not None
-    ]
+    return [SiteMark(initial(site.site), site.estimate.value or 0.0, site.worst) for site in _drawn(entry)]
+
+
+def _drawn(entry: Entry) -> list[SiteValue]:
+    """The sites a row draws: all, or of many the best, the weakest and some evenly between them."""
+    sites = [site for site in entry.sites if site.estimate.value is not None]
+    if len(sites) <= MARKS_SHOWN:
+        return sites
+    ordered = sorted(sites, key=lambda site: site.estimate.value or 0.0)
+    stride = (len(ordered) - 1) / (MARKS_SHOWN - 1)
+    return [ordered[round(step * stride)] for step in range(MARKS_SHOWN)]
 
 
 def initial(site: str) -> str:
@@ -212,5 +247,5 @@ def _description(entry: Entry) -> str:
         parts.append(f"95% interval {score(entry.estimate.low)} to {score(entry.estimate.high)}")
     if entry.prediction is not None:
         parts.append(f"at a new hospital {score(entry.prediction[0])} to {score(entry.prediction[1])}")
-    parts += [f"{site.site} {score(site.estimate.value)}" for site in entry.sites if site.estimate.value is not None]
+    parts += [f"{site.site} {score(site.estimate.value)}" for site in _drawn(entry)]
     return "; ".join(parts) + "."
