@@ -62,8 +62,6 @@ class Row:
     plot: Markup
     ranks: Markup
     chance: Markup
-    sites: tuple[SiteValue, ...] = ()
-    """Its values at the sites that have a column on the page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +171,7 @@ def board_axis(board: Board) -> Axis:
     values: list[float | None] = [board.floor]
     for entry in board.entries:
         values += [entry.estimate.value, entry.estimate.low, entry.estimate.high]
-        values += entry.reach or [site.estimate.value for site in entry.sites]
+        values += [site.estimate.value for site in entry.sites]
     lowest, highest = METRIC_BOUNDS.get(board.metric, (None, None))
     return nice_axis(values, lowest=lowest, highest=highest, ticks=7)
 
@@ -192,33 +190,15 @@ def _column(board: Board, query: BoardQuery, path: str, spec: ColumnSpec) -> Col
     )
 
 
-def _groups(
-    board: Board, entries: Sequence[Entry], axis: Axis, places: Sequence[int], *, tied: bool
-) -> Iterable[Group]:
-    sizes = Counter(entry.group for entry in board.entries)
-    rows = [_row(board, entry, axis, places) for entry in entries]
+def _groups(board: Board, entries: Iterable[Entry], axis: Axis, *, tied: bool) -> Iterable[Group]:
+    sizes = {entry.group: sum(other.group == entry.group for other in board.entries) for entry in board.entries}
     if not tied or not board.ranked:
-        return [Group(tuple(rows), 1, "")] if rows else []
+        rows = tuple(draw(board, entry, axis) for entry in entries)
+        return [Group(rows, 1, "")] if rows else []
     return [
-        Group(tuple(members), sizes[group], _tie_note(group, sizes[group]))
-        for group, members in groupby(rows, key=lambda row: row.entry.group)
+        Group(tuple(draw(board, entry, axis) for entry in members), sizes[group], _tie_note(group, sizes[group]))
+        for group, members in groupby(entries, key=lambda entry: entry.group)
     ]
-
-
-def _row(board: Board, entry: Entry, axis: Axis, places: Sequence[int]) -> Row:
-    sites = tuple(entry.sites[place] for place in places)
-    return replace(draw(board, entry, axis), sites=sites)
-
-
-def _site_places(board: Board, shown: Sequence[Entry]) -> tuple[int, ...]:
-    """Return which sites get a column: on a large board those where most of the models shown are weakest."""
-    if len(board.sites) <= SITES_SHOWN:
-        return tuple(range(len(board.sites)))
-    place = {site: index for index, site in enumerate(board.sites)}
-    weakest = Counter(entry.worst.site for entry in shown if entry.worst is not None and entry.worst.site in place)
-    first = [place[site] for site, _ in weakest.most_common(SITES_SHOWN)]
-    rest = [index for index in range(len(board.sites)) if index not in first]
-    return tuple(sorted([*first, *rest][:SITES_SHOWN]))
 
 
 def _tie_note(group: int, size: int) -> str:

@@ -135,7 +135,11 @@ def joined(names: list[str] | tuple[str, ...]) -> str:
 
 _ADMIN = frozenset({"hub-admin"})
 ACCOUNT_SECTIONS: tuple[tuple[str, str, frozenset[str]], ...] = (
+    ("/dashboard", "Dashboard", frozenset()),
     ("/account", "Account", frozenset()),
     ("/account/tokens", "Tokens", frozenset()),
+    ("/admin/people", "People", _ADMIN),
+    ("/admin/silos", "Silos", _ADMIN),
+    ("/audit", "Audit trail", _ADMIN | {"data-steward"}),
 )
 """The pages behind the door: address, name, and which roles see them (none: everybody who is signed in)."""
