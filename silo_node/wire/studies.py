@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from silo_node.wire.base import Code, Count, Digest, Fingerprint, Identifier, Message, Name, Seconds, Title
 from silo_node.wire.benchmarks import BenchmarkReference
 from silo_node.wire.envelope import PublicKey
+from silo_node.wire.masking import SecureAggregation
 from silo_node.wire.models import ModelReference
 from silo_node.wire.privacy import Privacy
 from silo_node.wire.purposes import LegalBasis, Purpose
@@ -65,6 +66,8 @@ class StudyPlan(Message):
 
     privacy: Privacy | None = None
     """What a patient, or a whole silo, is promised; without it, nothing in numbers."""
+    secure_aggregation: SecureAggregation | None = None
+    """With it the hub sees sums of updates only."""
 
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     purpose: Purpose = "research"
