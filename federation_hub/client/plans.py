@@ -15,10 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from federation_hub.client.hub import Hub, Record
 from silo_node.wire.base import Digest, Name, Title
 from silo_node.wire.benchmarks import BenchmarkReference
+from silo_node.wire.course import Evaluation, Gate, InRounds, Schedule
 from silo_node.wire.errors import BadInput, ConfigError
 from silo_node.wire.models import ModelReference
 from silo_node.wire.soundness import first_fault
-from silo_node.wire.strategies import Combination, FedAvg, Mean, Strategy
+from silo_node.wire.strategies import Combination, FedAvg, Mean, Personalisation, Shared, Strategy
 from silo_node.wire.studies import LocalTraining, StudyPlan
 
 
@@ -52,6 +53,10 @@ class PlanFile(BaseModel):
     norm_bound: Annotated[float, Field(gt=0, le=1e12)] | None = None
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     local: LocalTraining = LocalTraining()
+    personal: Personalisation = Shared()
+    schedule: Schedule = InRounds()
+    evaluation: Evaluation = Evaluation()
+    gate: Gate | None = None
 
 
 def read_plan(path: Path) -> PlanFile:
@@ -109,6 +114,10 @@ def exact_plan(
             strategy=plan.strategy,
             robust=plan.robust,
             local=plan.local,
+            personal=plan.personal,
+            schedule=plan.schedule,
+            evaluation=plan.evaluation,
+            gate=plan.gate,
             norm_bound=plan.norm_bound,
             seed=plan.seed,
         )
@@ -121,7 +130,7 @@ def exact_plan(
 
 def plan_text(*, name: str, benchmark: str, model: str, silos: list[str], rounds: int) -> str:
     """Return a plan file with these values and everything else at its default, written out to be changed."""
-    local = LocalTraining()
+    local, evaluation, gate = LocalTraining(), Evaluation(), Gate()
     quoted = ", ".join(json.dumps(silo, ensure_ascii=False) for silo in silos)
     return f"""\
 name = {json.dumps(name)}
@@ -133,8 +142,10 @@ rounds = {rounds}
 # quorum = {len(silos)}             # verified updates a round needs; by default one from every silo
 deadline_seconds = 3600
 # norm_bound = 10.0      # the largest L2 norm an update may have
-strategy = "fedavg"      # or fedavgm, fedadagrad, fedadam, fedyogi, with parameters in a table [strategy]
+strategy = "fedavg"      # or fedavgm, fedadagrad, fedadam, fedyogi, scaffold, with parameters in a table [strategy]
 robust = "mean"          # or median, trimmed_mean, krum, ... with parameters in a table [robust]
+personal = "none"        # or fedbn, ditto: what a silo keeps of its own
+schedule = "rounds"      # or buffered: nobody waits for the slowest
 seed = 0
 
 [local]
@@ -143,6 +154,17 @@ batch_size = {local.batch_size}
 optimiser = "{local.optimiser}"
 learning_rate = {local.learning_rate}
 augment = {str(local.augment).lower()}
+
+[evaluation]
+every = {evaluation.every}                # rounds between two scores of the global model at the sites
+keep = "{evaluation.keep}"            # or last: which of the scored models is registered
+# patience = 5           # stop after so many scored models that are no better
+alone = {str(evaluation.alone).lower()}            # true: also train at each site alone, to compare
+
+# [gate]                 # a site may refuse a model that is worse there
+# tolerance = {gate.tolerance}
+# veto = {gate.veto}
+# vetoes = {gate.vetoes}
 """
 
 
