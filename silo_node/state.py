@@ -11,6 +11,7 @@
     catalogue.sqlite  journal.sqlite           cases and cohorts; tasks and the outbox
     cohorts/<id>/  benchmarks/  bundles/       frozen cohorts; definitions and models fetched from the hub
     scores/  reports/                          per-case scores; pages for the site's own people; neither leaves
+    studies/<id>/                              personal models and control variates; they do not leave either
     quarantine/  outbox/  scratch/             files refused at intake; updates waiting to leave; work in progress
     logs/egress.jsonl                          every byte that left, as a hash chain
     console/  health.json  doctor.json         who may sign in to the console; what node and doctor last said
@@ -149,6 +150,11 @@ class Home:
         return self.path / "doctor.json"
 
     @property
+    def studies(self) -> Path:
+        """What this site keeps of its own in a study: personal models, control variates. It never leaves."""
+        return self.path / "studies"
+
+    @property
     def scratch(self) -> Path:
         return self.path / "scratch"
 
@@ -172,6 +178,7 @@ class Home:
             self.outbox,
             self.logs,
             self.scratch,
+            self.studies,
         ):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return self

@@ -15,12 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from federation_hub.client.hub import Hub, Record
 from silo_node.wire.base import Digest, Name, Title
 from silo_node.wire.benchmarks import BenchmarkReference
+from silo_node.wire.course import Evaluation, Gate, InRounds, Schedule
 from silo_node.wire.errors import BadInput, ConfigError
 from silo_node.wire.masking import Member, SecureAggregation
 from silo_node.wire.models import ModelReference
 from silo_node.wire.privacy import Privacy
 from silo_node.wire.soundness import first_fault
-from silo_node.wire.strategies import Combination, FedAvg, Mean, Strategy
+from silo_node.wire.strategies import Combination, FedAvg, Mean, Personalisation, Shared, Strategy
 from silo_node.wire.studies import LocalTraining, StudyPlan
 
 
@@ -59,6 +60,10 @@ class PlanFile(BaseModel):
     local: LocalTraining = LocalTraining()
     privacy: Privacy | None = None
     """What a patient or a silo is promised: a table with its ``unit`` and ``epsilon``."""
+    personal: Personalisation = Shared()
+    schedule: Schedule = InRounds()
+    evaluation: Evaluation = Evaluation()
+    gate: Gate | None = None
 
 
 def read_plan(path: Path) -> PlanFile:
@@ -121,6 +126,10 @@ def exact_plan(
             strategy=plan.strategy,
             robust=plan.robust,
             local=plan.local,
+            personal=plan.personal,
+            schedule=plan.schedule,
+            evaluation=plan.evaluation,
+            gate=plan.gate,
             norm_bound=plan.norm_bound,
             privacy=plan.privacy,
             secure_aggregation=_with_members(plan.secure_aggregation, members),
@@ -135,7 +144,7 @@ def exact_plan(
 
 def plan_text(*, name: str, benchmark: str, model: str, silos: list[str], rounds: int) -> str:
     """Return a plan file with these values and everything else at its default, written out to be changed."""
-    local = LocalTraining()
+    local, evaluation, gate = LocalTraining(), Evaluation(), Gate()
     quoted = ", ".join(json.dumps(silo, ensure_ascii=False) for silo in silos)
     return f"""\
 name = {json.dumps(name)}
@@ -147,8 +156,10 @@ rounds = {rounds}
 # quorum = {len(silos)}             # verified updates a round needs; by default one from every silo
 deadline_seconds = 3600
 # norm_bound = 10.0      # the largest L2 norm an update may have
-strategy = "fedavg"      # or fedavgm, fedadagrad, fedadam, fedyogi, with parameters in a table [strategy]
+strategy = "fedavg"      # or fedavgm, fedadagrad, fedadam, fedyogi, scaffold, with parameters in a table [strategy]
 robust = "mean"          # or median, trimmed_mean, krum, ... with parameters in a table [robust]
+personal = "none"        # or fedbn, ditto: what a silo keeps of its own
+schedule = "rounds"      # or buffered: nobody waits for the slowest
 seed = 0
 
 # [secure_aggregation]   # the hub sees sums over at least three silos, and no single update
@@ -166,6 +177,16 @@ augment = {str(local.augment).lower()}
 # epsilon = 8.0
 # delta = 1e-5
 # clipping_norm = 1.0
+[evaluation]
+every = {evaluation.every}                # rounds between two scores of the global model at the sites
+keep = "{evaluation.keep}"            # or last: which of the scored models is registered
+# patience = 5           # stop after so many scored models that are no better
+alone = {str(evaluation.alone).lower()}            # true: also train at each site alone, to compare
+
+# [gate]                 # a site may refuse a model that is worse there
+# tolerance = {gate.tolerance}
+# veto = {gate.veto}
+# vetoes = {gate.vetoes}
 """
 
 

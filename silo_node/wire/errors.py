@@ -580,6 +580,30 @@ PROBLEMS: dict[str, Problem] = {
     "plan-privacy-weak": Problem(
         422, "The promise of privacy says too little to be called one", "Choose a smaller delta or epsilon."
     ),
+    "plan-scaffold-rule": Problem(
+        422, "Control variates go with the mean only", "Set robust to mean, or choose another strategy."
+    ),
+    "plan-scaffold-steps": Problem(
+        422,
+        "Control variates cannot be worked out from this local training",
+        "Train with sgd, momentum 0, no proximal term and no normalise_to.",
+    ),
+    "plan-gate-unreachable": Problem(
+        422, "So many vetoes may never come together", "Ask for at most as many vetoes as the quorum."
+    ),
+    "plan-gate-seldom": Problem(
+        422,
+        "A model would be judged when what came before it is no longer kept",
+        "Score the model more often, or take the gate away.",
+    ),
+    "plan-not-buffered": Problem(
+        422, "This does not go with a buffered schedule", "Set the schedule to rounds, or take the other choice away."
+    ),
+    "model-vetoed": Problem(
+        409, "Sites vetoed the global model", "Nothing to do; the study goes on from the last one that was not."
+    ),
+    "stop-rule-met": Problem(409, "The study's stop rule was met", "Nothing to do; the best model is registered."),
+    "not-evaluated": Problem(422, "The plan does not score this round's model", "See the next scored round."),
     # statistics
     "too-few-cases": Problem(422, "Too few cases", "The value is left undefined."),
     "too-few-positives": Problem(422, "Too few cases of the class", "The value is left undefined."),

@@ -12,9 +12,12 @@ from silo_node.wire.promises import what_is_promised
 from silo_node.wire.strategies import (
     CentredClipping,
     Combination,
+    FedBN,
     FLTrust,
     Mean,
     NormClipping,
+    Scaffold,
+    Shared,
     liars_assumed,
 )
 from silo_node.wire.studies import StudyPlan
@@ -65,6 +68,7 @@ def _who_sees_sums(plan: StudyPlan, masking: SecureAggregation) -> tuple[str, ..
 def _who_spoils(plan: StudyPlan) -> tuple[str, ...]:
     return (
         *_sites_that_spoil(plan),
+        *_sites_that_refuse(plan),
         "The hub computes the global model, and no site can check that computation.",
         "Scores at the sites would show a model that became worse, but not one with a hidden trigger.",
     )
@@ -100,6 +104,17 @@ def _masked_sites_that_spoil(plan: StudyPlan, masking: SecureAggregation) -> tup
     )
 
 
+def _sites_that_refuse(plan: StudyPlan) -> tuple[str, ...]:
+    gate = plan.gate
+    if gate is None:
+        return ()
+    who = "One site" if gate.vetoes == 1 else f"{gate.vetoes} sites together"
+    return (
+        f"A site goes on from its own model where the global one scores more than {gate.tolerance:g} worse there. "
+        f"{who} that score it more than {gate.veto:g} worse roll it back, and could so hold the study up.",
+    )
+
+
 def _beyond_the_liars(rule: Combination, quorum: int) -> tuple[str, ...]:
     liars = liars_assumed(rule)
     who = "one site" if liars == 1 else f"{liars} sites"
@@ -125,4 +140,23 @@ def _what_leaves(plan: StudyPlan) -> tuple[str, ...]:
     return (
         f"In each of {plan.rounds} rounds one file: the change of the model's weights{noisy}, as large as the model.",
         f"With it, and once more at the end, one rounded validation score and the number of validation cases{timed}.",
+        *_what_else_leaves(plan),
     )
+
+
+def _what_else_leaves(plan: StudyPlan) -> tuple[str, ...]:
+    beside = [
+        *(["of the site's personal model"] if not isinstance(plan.personal, Shared) else []),
+        *(["of a model trained at the site alone"] if plan.evaluation.alone else []),
+    ]
+    told = [
+        *([f"One more rounded score each {' and '.join(beside)}; these models stay."] if beside else []),
+        *(["With each scored model a yes, a no or a veto."] if plan.gate is not None else []),
+        *(["Normalisation layers stay at the site."] if isinstance(plan.personal, FedBN) else []),
+        *(["The site's control variate stays; the hub can work it out."] if _has_control(plan) else []),
+    ]
+    return tuple(told)
+
+
+def _has_control(plan: StudyPlan) -> bool:
+    return isinstance(plan.strategy, Scaffold)
