@@ -7,9 +7,10 @@ from federation_hub.db import Base
 from federation_hub.evaluations import tables as evaluations
 from federation_hub.leaderboards import tables as leaderboards
 from federation_hub.models import tables as models
+from federation_hub.neighbours import tables as neighbours
 from federation_hub.silos import tables as silos
 from federation_hub.storage import tables as storage
 from federation_hub.studies import tables as studies
 
-DOMAINS = (accounts, associations, benchmarks, evaluations, leaderboards, models, silos, storage, studies)
+DOMAINS = (accounts, associations, benchmarks, evaluations, leaderboards, models, neighbours, silos, storage, studies)
 METADATA = Base.metadata

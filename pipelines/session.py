@@ -2,13 +2,15 @@
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 from safetensors.numpy import save_file
 
 from pipelines.bundles.bundle import read_bundle
 from pipelines.errors import PipelineError
 from pipelines.job import RoundCommand, RoundEvent, TrainSession
-from pipelines.networks import read_weights
+from pipelines.neighbours.mixing import mix, trained_model
+from pipelines.networks import Arrays, read_weights
 from pipelines.question import read_question
 from pipelines.training import open_trainer, run_round
 
@@ -34,13 +36,18 @@ class TrainingRounds:
         """Do one round; the update is complete at its final name, or not there."""
         if not command.weights.is_file():
             raise PipelineError("file-missing", command.weights.name)
-        weights = read_weights(command.weights, self._network)
+        weights, mixed = read_weights(command.weights, self._network), None
+        if command.neighbourhood is not None:
+            weights, mixed = mix(weights, command.neighbourhood, self._network, self._trainer.loss)
         score, update, seconds = run_round(self._trainer, weights, command.round, validate_only=command.validate_only)
-        path = None
-        if update is not None:
-            path = self._job.out / f"r{command.round}.update.safetensors"
-            partial = path.with_suffix(".partial")
-            save_file(update, partial)
-            partial.replace(path)
+        told = update if mixed is None else trained_model(weights, update)
+        path = None if told is None else self._write(told, command.round)
         logger.info("round %s: %.1f s of training", command.round, seconds)
-        return RoundEvent(round=command.round, update=path, score=score, train_seconds=round(seconds, 3))
+        return RoundEvent(round=command.round, update=path, score=score, train_seconds=round(seconds, 3), mixed=mixed)
+
+    def _write(self, arrays: Arrays, number: int) -> Path:
+        path = self._job.out / f"r{number}.update.safetensors"
+        partial = path.with_suffix(".partial")
+        save_file(arrays, partial)
+        partial.replace(path)
+        return path

@@ -9,6 +9,7 @@
                places.sqlite                   where what was refused lies
     catalogue.sqlite  journal.sqlite           cases and cohorts; tasks and the outbox
     cohorts/<id>/  benchmarks/  bundles/       frozen cohorts; definitions and models fetched from the hub
+    neighbours/<study>/                        sealing key and own models of studies without an aggregator (0700)
     scores/  reports/                          per-case scores; pages for the site's own people; neither leaves
     quarantine/  outbox/  scratch/             files refused at intake; updates waiting to leave; work in progress
     logs/egress.jsonl                          every byte that left, as a hash chain
@@ -92,6 +93,11 @@ class Home:
     def bundles(self) -> Path:
         """Models by digest: ``<hex>.zip``."""
         return self.path / "bundles"
+
+    @property
+    def neighbours(self) -> Path:
+        """This site's own part in studies without an aggregator, a folder a study."""
+        return self.path / "neighbours"
 
     @property
     def scores(self) -> Path:

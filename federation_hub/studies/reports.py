@@ -17,6 +17,7 @@ from federation_hub.aggregation.layout import read_layout
 from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.db import now
 from federation_hub.evaluations.tables import Task
+from federation_hub.neighbours.service import refusal_of as refusal_of_exchange
 from federation_hub.services import Services
 from federation_hub.silos.tables import Cohort
 from federation_hub.storage.blobs import BlobStore
@@ -27,7 +28,7 @@ from federation_hub.studies.tables import Study, StudyRound, StudyUpdate
 from silo_node.wire.benchmarks import BenchmarkDefinition
 from silo_node.wire.envelope import BadEnvelope, Envelope
 from silo_node.wire.errors import IntegrityError, WireError
-from silo_node.wire.studies import RoundReport
+from silo_node.wire.studies import RoundReport, StudyPlan
 from silo_node.wire.tasks import ResultAnswer
 from silo_node.wire.transfers import BlobReference
 
@@ -79,12 +80,14 @@ def refusal_of(report: RoundReport, question: Question) -> str | None:
     return "update-unsound" if report.update is None and not question.validate_only else None
 
 
-def examine(blobs: BlobStore, update: BlobReference, base: str, norm_bound: float | None) -> Finding:
-    """Read an update file and return what was found."""
+def examine(blobs: BlobStore, update: BlobReference, base: str, plan: StudyPlan) -> Finding:
+    """Read an update file and return what was found; of one sealed for others only that it is there."""
     try:
         if not blobs.has(update.digest) or blobs.size(update.digest) != update.size:
             raise IntegrityError("update-unsound", "it was not uploaded")
-        facts = verify_update(blobs.path(update.digest), read_layout(blobs.path(base)), norm_bound=norm_bound)
+        if plan.decentralised is not None:
+            return Finding(update.digest, base, None, None)
+        facts = verify_update(blobs.path(update.digest), read_layout(blobs.path(base)), norm_bound=plan.norm_bound)
     except IntegrityError as error:
         return Finding(update.digest, base, error.code, None)
     return Finding(update.digest, base, None, facts.norm)
@@ -107,8 +110,8 @@ def examine_ahead(services: Services, task_id: str, envelope: Envelope) -> Findi
         if found.state not in ROUND_TAKES_UPDATES or report.base != found.base_digest:
             return None
         move_update(session, row, "receive", Actor("silo", row.silo_id))
-        norm_bound = plan_of(session.get_one(Study, row.study_id)).norm_bound
-    return examine(services.blobs, report.update, report.base, norm_bound)
+        plan = plan_of(session.get_one(Study, row.study_id))
+    return examine(services.blobs, report.update, report.base, plan)
 
 
 def receive_report(
@@ -137,11 +140,11 @@ def receive_report(
         return _late(session, row, actor)
     move_update(session, row, "receive", actor)
     move_round(session, found, "collect", actor)
-    code = refusal_of(report, _question(session, row, found))
+    plan = plan_of(session.get_one(Study, row.study_id))
+    code = refusal_of(report, _question(session, row, found)) or refusal_of_exchange(session, report, plan)
     if code is None and report.update is not None:
         if finding is None or (finding.update, finding.base) != (report.update.digest, report.base):
-            norm_bound = plan_of(session.get_one(Study, row.study_id)).norm_bound
-            finding = examine(services.blobs, report.update, report.base, norm_bound)
+            finding = examine(services.blobs, report.update, report.base, plan)
         code, row.norm = finding.code, finding.norm
     move_update(session, row, "verify" if code is None else "reject", actor, code)
     return ResultAnswer(state="accepted" if code is None else "refused", code=code)

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from silo_node.wire.strategies import FLTrust, NormClipping, liars_assumed, sites_needed
+from silo_node.wire.neighbours import SelfCentredClipping
+from silo_node.wire.strategies import FedAvg, FLTrust, Mean, NormClipping, liars_assumed, sites_needed
 from silo_node.wire.studies import StudyPlan
 
 
@@ -16,7 +17,13 @@ class Unsound:
 
 def first_fault(plan: StudyPlan) -> Unsound | None:
     """Return the first reason why a plan cannot hold, or None for a sound one."""
-    return _too_few_sites(plan) or _root_absent(plan) or _idle_clipping(plan) or _not_normalisable(plan)
+    return (
+        _too_few_sites(plan)
+        or _root_absent(plan)
+        or _idle_clipping(plan)
+        or _not_normalisable(plan)
+        or _without_aggregator(plan)
+    )
 
 
 def _too_few_sites(plan: StudyPlan) -> Unsound | None:
@@ -50,3 +57,16 @@ def _not_normalisable(plan: StudyPlan) -> Unsound | None:
         return None
     what = "a proximal term" if local.optimiser == "sgd" else local.optimiser
     return Unsound("plan-not-normalisable", f"local.normalise_to does not go with {what}")
+
+
+def _without_aggregator(plan: StudyPlan) -> Unsound | None:
+    """What the hub would do to updates cannot be done to models it cannot read."""
+    graph = plan.decentralised
+    if graph is None:
+        return None
+    if not (isinstance(plan.strategy, FedAvg) and isinstance(plan.robust, Mean) and plan.norm_bound is None):
+        return Unsound("plan-decentralised", "strategy, robust and norm_bound are the aggregator's")
+    fewest = min(len(graph.neighbours(silo)) for silo in plan.silos)
+    if isinstance(graph.rule, SelfCentredClipping) and 2 * graph.rule.liars >= fewest:
+        return Unsound("plan-liars", f"{graph.rule.liars} liars among {fewest} neighbours")
+    return None

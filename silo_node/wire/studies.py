@@ -8,6 +8,7 @@ from silo_node.wire.base import Code, Count, Digest, Fingerprint, Identifier, Me
 from silo_node.wire.benchmarks import BenchmarkReference
 from silo_node.wire.envelope import PublicKey
 from silo_node.wire.models import ModelReference
+from silo_node.wire.neighbours import Decentralised, Exchange, Neighbour
 from silo_node.wire.purposes import LegalBasis, Purpose
 from silo_node.wire.strategies import Combination, FedAvg, Mean, Strategy
 from silo_node.wire.transfers import BlobReference
@@ -62,6 +63,9 @@ class StudyPlan(Message):
     norm_bound: Annotated[float, Field(gt=0, le=1e12)] | None = None
     """The largest L2 norm an update (a difference of weights) may have; a larger one is refused."""
 
+    decentralised: Decentralised | None = None
+    """With it there is no global model: each silo keeps its own and mixes it with its neighbours'."""
+
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     purpose: Purpose = "research"
     legal_basis: LegalBasis | None = None
@@ -72,6 +76,8 @@ class StudyPlan(Message):
             raise ValueError("a silo is named twice")
         if self.quorum > len(self.silos):
             raise ValueError("the quorum is larger than the number of silos")
+        if self.decentralised and {member.silo_id for member in self.decentralised.members} != set(self.silos):
+            raise ValueError("the graph has other silos than the plan")
         return self
 
 
@@ -90,6 +96,8 @@ class RoundTask(Message):
     validate_only: bool
     cohort: Fingerprint
     weights: BlobReference
+    neighbours: Annotated[tuple[Neighbour, ...], Field(max_length=1000)] = ()
+    """In a decentralised study: ``weights`` are then the common first model."""
 
 
 class SiteScore(Message):
@@ -115,6 +123,11 @@ class RoundReport(Message):
     base: Digest
     cohort: Fingerprint
     update: BlobReference | None
+    """The file of differences; in a decentralised study the sealed model."""
+
+    exchange: Exchange | None = None
+    """In a decentralised study only."""
+
     score: SiteScore
     train_seconds: Seconds
 
