@@ -131,7 +131,7 @@ def observed_gamma(ratios: NDArray[np.float64], margin: float = 1.5) -> float:
 
 
 def _shared(accepted: NDArray[np.bool_], share: float) -> Pulls:
-    return accepted * (share / max(int(accepted.sum()), 1))
+    return np.where(accepted, share / max(int(accepted.sum()), 1), 0.0)
 
 
 def _nearest(distances: NDArray[np.float64], count: int) -> NDArray[np.bool_]:

@@ -12,6 +12,7 @@ from silo_node.agent.node import Node, persist
 from silo_node.hub import Hub
 from silo_node.neighbours.exchange import Peer, open_models, peers_of, seal_model
 from silo_node.neighbours.own import OwnPart
+from silo_node.outbox.delivery import SEALED
 from silo_node.wire.digests import hex_part
 from silo_node.wire.envelope import Envelope
 from silo_node.wire.errors import PolicyRefusal
@@ -87,7 +88,7 @@ class NeighbourRound:
             model.unlink(missing_ok=True)
             self._bundle(kept)
             return Sealed(None, None, self._exchange(heard, None))
-        target = model.with_suffix(".sealed")
+        target = model.with_suffix(SEALED)
         blob, statement = seal_model(kept, target, self.peers, self.own, self.node.identity, self.body)
         model.unlink(missing_ok=True)
         return Sealed(target, blob, self._exchange(heard, statement))

@@ -11,7 +11,8 @@ from silo_node.wire.studies import RoundReport
 from silo_node.wire.tasks import Decline, ResultAnswer
 from silo_node.wire.transfers import BlobPurpose
 
-PURPOSES: dict[str, BlobPurpose] = {".masked": "masked-update", ".sealed": "sealed-model"}
+MASKED, SEALED = ".masked", ".sealed"
+PURPOSES: dict[str, BlobPurpose] = {MASKED: "masked-update", SEALED: "sealed-model"}
 """What an attachment is by its ending; any other is an update."""
 
 ANSWERED = frozenset({"task-done", "already-exists"})
