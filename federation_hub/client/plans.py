@@ -12,6 +12,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from federation_hub.client.graphs import GraphFile, drawn
 from federation_hub.client.hub import Hub, Record
 from silo_node.wire.base import Digest, Name, Title
 from silo_node.wire.benchmarks import BenchmarkReference
@@ -19,6 +20,7 @@ from silo_node.wire.course import Evaluation, Gate, InRounds, Schedule
 from silo_node.wire.errors import BadInput, ConfigError
 from silo_node.wire.masking import Member, SecureAggregation
 from silo_node.wire.models import ModelReference
+from silo_node.wire.neighbours import Decentralised
 from silo_node.wire.privacy import Privacy
 from silo_node.wire.soundness import first_fault
 from silo_node.wire.strategies import Combination, FedAvg, Mean, Personalisation, Shared, Strategy
@@ -56,10 +58,14 @@ class PlanFile(BaseModel):
     secure_aggregation: SecureAggregation | None = None
     """A table, which may be empty: the hub then sees sums of updates only."""
 
+    decentralised: GraphFile | None = None
+    """A table, which may be empty: no global model; each silo keeps its own and mixes it with its neighbours'."""
+
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     local: LocalTraining = LocalTraining()
     privacy: Privacy | None = None
     """What a patient or a silo is promised: a table with its ``unit`` and ``epsilon``."""
+
     personal: Personalisation = Shared()
     schedule: Schedule = InRounds()
     evaluation: Evaluation = Evaluation()
@@ -109,7 +115,7 @@ def exact_plan(
     silos: tuple[str, ...],
     members: tuple[Member, ...] = (),
 ) -> StudyPlan:
-    """Return the plan of a study over these silos; ``members`` are their signing keys, where updates are masked.
+    """Return the plan of a study over these silos; ``members`` are their signing keys, where the plan names them.
 
     Raises ``BadInput`` with ``plan-invalid`` or a code of :mod:`silo_node.wire.soundness`.
     """
@@ -133,6 +139,7 @@ def exact_plan(
             norm_bound=plan.norm_bound,
             privacy=plan.privacy,
             secure_aggregation=_with_members(plan.secure_aggregation, members),
+            decentralised=_graph(plan, silos, members),
             seed=plan.seed,
         )
     except ValidationError as error:
@@ -161,6 +168,10 @@ robust = "mean"          # or median, trimmed_mean, krum, ... with parameters in
 personal = "none"        # or fedbn, ditto: what a silo keeps of its own
 schedule = "rounds"      # or buffered: nobody waits for the slowest
 seed = 0
+
+# [decentralised]        # no global model: silos show each other sealed models
+# degree = 2             # neighbours of each silo; or edges = [["A", "B"], ...]
+# rule = "balance"       # or ubar, self_centred_clipping, gossip
 
 # [secure_aggregation]   # the hub sees sums over at least three silos, and no single update
 # groups = 1             # one sum a group; a robust rule needs as many groups as it needs sites
@@ -194,9 +205,16 @@ def _with_members(masking: SecureAggregation | None, members: tuple[Member, ...]
     return masking.model_copy(update={"members": members}) if masking is not None else None
 
 
+def _graph(plan: PlanFile, silos: tuple[str, ...], members: tuple[Member, ...]) -> Decentralised | None:
+    if plan.decentralised is None:
+        return None
+    names = plan.silos if len(plan.silos) == len(silos) else silos  # a simulation has silos of its own
+    return drawn(plan.decentralised, dict(zip(names, silos, strict=True)), members, plan.seed)
+
+
 def _signing_keys(plan: PlanFile, silo_ids: tuple[str, ...], hub: Hub) -> tuple[Member, ...]:
     """Return the key each silo signs with now, where the plan has to name them."""
-    if plan.secure_aggregation is None:
+    if plan.secure_aggregation is None and plan.decentralised is None:
         return ()
     return tuple(Member(silo_id=silo_id, public_key=hub.signing_key(silo_id)) for silo_id in silo_ids)
 

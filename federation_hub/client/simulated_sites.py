@@ -119,6 +119,7 @@ class SiteAgent:
             shared=event.score.value,
             personal=event.personal.value if event.personal else None,
             alone=event.alone.value if event.alone else None,
+            mixed=event.mixed,
         )
 
 
@@ -156,6 +157,7 @@ def _command(ask: Ask, reference: float | None, tolerance: float, higher: bool) 
         reference=reference,
         tolerance=tolerance,
         higher=higher,
+        neighbourhood=ask.neighbourhood,
     )
 
 

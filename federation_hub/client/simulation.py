@@ -18,6 +18,7 @@ from federation_hub.aggregation.optimisers import CONTROL
 from federation_hub.client.arrivals import Arrivals
 from federation_hub.studies.course import Scored, Told, best_of, judge, keeps_best
 from federation_hub.studies.rules import ATTEMPTS_A_ROUND
+from pipelines.job import Mixed, Neighbourhood
 from silo_node.wire.course import Buffered, Verdict, discount, is_scored
 from silo_node.wire.errors import IntegrityError, MedSiloError
 from silo_node.wire.strategies import FLTrust, sites_needed
@@ -34,6 +35,7 @@ class Ask:
     evaluate: bool = True
     control: Path | None = None
     standing: int = 0
+    neighbourhood: Neighbourhood | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Answer:
     shared: float | None = None
     personal: float | None = None
     alone: float | None = None
+    mixed: Mixed | None = None
 
     @property
     def told(self) -> Told:

@@ -109,6 +109,21 @@ def test_a_model_that_cannot_be_trained_privately_is_made_so(tmp_path: Path) -> 
     assert all(np.array_equal(kept[name], weights[name]) for name in kept)
 
 
+def test_without_an_aggregator_each_site_ends_with_a_model_of_its_own(place: Path) -> None:
+    """Nobody is heard before the first models are shown; the same plan gives the same scores again."""
+    plan = (place / "plan.toml").read_text().replace('robust = "median"\n', "").replace('"fedadam"', '"fedavg"')
+    (place / "plan.toml").write_text(plan + '[decentralised]\ndegree = 2\nrule = "gossip"\n')
+    first = json.loads(simulate(place, "--json"))
+    assert first == json.loads(simulate(place, "--json"))
+    assert [set(entry["heard"].values()) for entry in first["rounds"]] == [{0}, {2}, {2}]
+    (place / "plan.toml").write_text(plan + "[decentralised]\ndegree = 3\n")
+    with pytest.raises(BadInput, match="3 neighbours each"):
+        simulate(place)
+    (place / "plan.toml").write_text(plan.replace('"fedavg"', '"fedadam"') + "[decentralised]\n")
+    with pytest.raises(BadInput, match="plan-decentralised"):
+        simulate(place)
+
+
 def test_the_table_has_a_line_for_the_start_and_each_round(place: Path) -> None:
     lines = [line.split()[0] for line in simulate(place).splitlines() if line.strip()]
     assert [word for word in lines if word in ("start", "1", "2", "Model")] == ["start", "1", "2", "Model"]

@@ -26,6 +26,7 @@ from silo_node.wire.studies import StudyPlan
 
 if TYPE_CHECKING:
     from federation_hub.client.baselines import SiteComparison
+    from federation_hub.client.simulated_neighbours import MixedRound
     from federation_hub.client.simulation import SimulatedSite, Simulation
 
 MANY = 500
@@ -60,6 +61,7 @@ def simulate(
     Example: `medsilo simulate plan.toml --bundle model.zip --cohort my_cohort --sites 6 --baselines`
     """
     from federation_hub.client.baselines import beside_alone, compare
+    from federation_hub.client.simulated_neighbours import simulate_neighbours
     from federation_hub.client.simulated_sites import deal_cohort, open_sites
     from federation_hub.client.simulation import simulate as run
 
@@ -73,6 +75,12 @@ def simulate(
         start = folder / "start.safetensors"
         weights_file(read_bundle(bundle), start)
         cohorts = deal_cohort(cohort, folder / "cohorts", exact.silos, exact.seed)
+        if exact.decentralised is not None:
+            rounds = simulate_neighbours(
+                exact, exact.decentralised, start, open_sites(exact, words, bundle, cohorts, folder)
+            )
+            _tell_mixed(rounds, question.primary.name, as_json)
+            return
         done = run(
             exact,
             start,
@@ -158,6 +166,15 @@ def _print(done: "Simulation", metric: str) -> None:
         output().print("The stop rule was met.")
     if done.final is not None and done.final.folded is not None:
         output().print(f"Model of round {done.final.made}: {done.final.folded.digest}", soft_wrap=True)
+
+
+def _tell_mixed(rounds: Sequence["MixedRound"], metric: str, as_json: bool) -> None:
+    """Tell a study without an aggregator: each site's own model, and how many neighbours it listened to."""
+    if as_json:
+        print_json({"rounds": [{"round": r.number, "scores": r.scores, "heard": r.heard} for r in rounds]})
+        return
+    rows = [[r.number, *_told(r.scores), min(r.heard.values()), max(r.heard.values())] for r in rounds]
+    print_table(["round", f"mean {metric}", "worst site", "fewest heard", "most heard"], rows)
 
 
 def _told(scores: dict[str, float | None]) -> list[str | None]:

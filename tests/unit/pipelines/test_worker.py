@@ -146,6 +146,7 @@ def test_a_round_that_only_validates_has_no_update(tmp_path: Path) -> None:
         "train_seconds": 0.0,
         "personal": None,
         "alone": None,
+        "mixed": None,
     }
 
 
