@@ -43,7 +43,9 @@ class TrainingRounds:
         """Load a job's model and data."""
         job.out.mkdir(parents=True, exist_ok=True)
         bundle, question = read_bundle(job.bundle), read_question(job.definition)
-        trainer, network = open_trainer(bundle, question, job.local, job.cohort, seed=job.seed, progress=progress)
+        trainer, network = open_trainer(
+            bundle, question, job.local, job.cohort, seed=job.seed, privacy=job.privacy, progress=progress
+        )
         return cls(trainer, network, job.keeps, rate=job.local.learning_rate, out=job.out, state=job.state)
 
     def run(self, command: RoundCommand) -> RoundEvent:

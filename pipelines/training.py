@@ -24,7 +24,7 @@ from pipelines.bundles.bundle import Bundle
 from pipelines.cohort import CaseSource, cases_of, read_manifest
 from pipelines.errors import PipelineError
 from pipelines.inference import Predictor
-from pipelines.job import LocalTraining, Score
+from pipelines.job import LocalPrivacy, LocalTraining, Score
 from pipelines.networks import Arrays, float_tensors, load_arrays, load_network, to_arrays
 from pipelines.preparation.transforms import build_preprocessing
 from pipelines.question import Question
@@ -85,8 +85,8 @@ class LocalTrainer(ClientAlgo):
         anchors = self._anchors(self._local.proximal)
         if extra.get("start") is not None:
             load_arrays(self._network, extra["start"])
-        pull = _Pull(self._local.proximal, anchors, extra.get("correction", ()))
-        self._run([self._seed, int(extra.get("round", 0))], pull)
+        pull = Pull(self._local.proximal, anchors, extra.get("correction", ()))
+        self._run(self._seeded(int(extra.get("round", 0))), pull)
         self._trained = not self._aborted
 
     def train_beside(self, start: Arrays, data: ExchangeObject, strength: float, seed: tuple[int, ...]) -> Arrays:
@@ -98,7 +98,7 @@ class LocalTrainer(ClientAlgo):
         anchors = self._anchors(strength)
         load_arrays(self._network, start)
         self._trained = False
-        self._run([self._seed, *seed], _Pull(strength, anchors, ()))
+        self._run(self._seeded(*seed), Pull(strength, anchors, ()))
         beside = to_arrays(self._network)
         if not all(np.isfinite(array).all() for array in beside.values()):
             raise PipelineError("update-not-finite", "training diverged")
@@ -161,10 +161,12 @@ class LocalTrainer(ClientAlgo):
         self._global = arrays
         load_arrays(self._network, arrays)
 
-    def _run(self, seed: list[int], pull: "_Pull") -> None:
-        torch.manual_seed(int(np.random.default_rng(seed).integers(2**62)))
-        random = np.random.default_rng(seed)
-        optimiser = _optimiser(self._network, self._local)
+    def _seeded(self, *seed: int) -> np.random.Generator:
+        torch.manual_seed(int(np.random.default_rng([self._seed, *seed]).integers(2**62)))
+        return np.random.default_rng([self._seed, *seed])
+
+    def _run(self, random: np.random.Generator, pull: "Pull") -> None:
+        optimiser = new_optimiser(self._network, self._local)
         plan = batches(len(self._training), self._local, random)
         self._network.train()
         self._steps = 0
@@ -182,7 +184,7 @@ class LocalTrainer(ClientAlgo):
             return []
         return [(parameter, parameter.detach().clone()) for parameter in self._network.parameters()]
 
-    def _step(self, optimiser: torch.optim.Optimizer, indices: Any, random: np.random.Generator, pull: "_Pull") -> None:
+    def _step(self, optimiser: torch.optim.Optimizer, indices: Any, random: np.random.Generator, pull: "Pull") -> None:
         images, labels = (torch.from_numpy(array) for array in self._training.batch(indices))
         if self._local.augment:
             images, labels = augment(images, labels, self._question.task == "segmentation", random)
@@ -196,7 +198,7 @@ class LocalTrainer(ClientAlgo):
 
 
 @dataclass(frozen=True)
-class _Pull:
+class Pull:
     """What is added to the gradients of a step besides the loss's."""
 
     strength: float
@@ -204,6 +206,7 @@ class _Pull:
     correction: Sequence[tuple[nn.Parameter, torch.Tensor]]
 
     def apply(self) -> None:
+        """Add it to the gradients that are there."""
         for parameter, anchor in self.anchors:
             if parameter.grad is not None:
                 # The gradient of strength / 2 * |w - w_global| ** 2, without a graph over every parameter.
@@ -270,23 +273,48 @@ def open_trainer(
     cohort: Path,
     *,
     seed: int,
+    privacy: LocalPrivacy | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[LocalTrainer, nn.Module]:
-    """Return a trainer over a cohort's training and validation splits, and the network it trains."""
+    """Return a trainer over a cohort's training and validation splits, and the network it trains.
+
+    With ``privacy`` its steps are private; raises ``network-not-private`` where the network cannot be trained so.
+    """
     manifest = read_manifest(cohort)
     preprocess = build_preprocessing(bundle.profile.preprocessing)
     network = load_network(bundle)
-    trainer = LocalTrainer(
-        network,
-        question,
-        local,
-        CaseSource(cohort, cases_of(manifest, "train"), question, preprocess),
-        CaseSource(cohort, cases_of(manifest, "validation"), question, preprocess),
-        seed=seed,
-        progress=progress,
-    )
+    cases = cases_of(manifest, "train")
+    training = CaseSource(cohort, cases, question, preprocess)
+    validation = CaseSource(cohort, cases_of(manifest, "validation"), question, preprocess)
+    trainer: LocalTrainer
+    if privacy is None:
+        trainer = LocalTrainer(network, question, local, training, validation, seed=seed, progress=progress)
+    else:
+        # Only a private study needs the optional packages.
+        from pipelines.privacy.training import PrivateTrainer
+
+        patients = of_patients([entry.patient for entry in cases])
+        trainer = PrivateTrainer(
+            network,
+            question,
+            local,
+            training,
+            validation,
+            seed=seed,
+            privacy=privacy,
+            patients=patients,
+            progress=progress,
+        )
     trainer.initialize()
     return trainer, network
+
+
+def of_patients(patients: Sequence[str]) -> list[list[int]]:
+    """Return the case indices of each patient, by pseudonym."""
+    found: dict[str, list[int]] = {}
+    for index, patient in enumerate(patients):
+        found.setdefault(patient, []).append(index)
+    return [found[patient] for patient in sorted(found)]
 
 
 def run_round(
@@ -303,7 +331,8 @@ def run_round(
     return score, update, time.perf_counter() - start
 
 
-def _optimiser(network: nn.Module, local: LocalTraining) -> torch.optim.Optimizer:
+def new_optimiser(network: nn.Module, local: LocalTraining) -> torch.optim.Optimizer:
+    """Return the optimiser a plan names, without any memory of earlier rounds."""
     parameters = list(network.parameters())
     if local.optimiser == "sgd":
         return torch.optim.SGD(parameters, lr=local.learning_rate, momentum=local.momentum)

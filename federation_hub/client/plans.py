@@ -18,6 +18,7 @@ from silo_node.wire.benchmarks import BenchmarkReference
 from silo_node.wire.course import Evaluation, Gate, InRounds, Schedule
 from silo_node.wire.errors import BadInput, ConfigError
 from silo_node.wire.models import ModelReference
+from silo_node.wire.privacy import Privacy
 from silo_node.wire.soundness import first_fault
 from silo_node.wire.strategies import Combination, FedAvg, Mean, Personalisation, Shared, Strategy
 from silo_node.wire.studies import LocalTraining, StudyPlan
@@ -57,6 +58,8 @@ class PlanFile(BaseModel):
     schedule: Schedule = InRounds()
     evaluation: Evaluation = Evaluation()
     gate: Gate | None = None
+    privacy: Privacy | None = None
+    """What a patient or a silo is promised: a table with its ``unit`` and ``epsilon``."""
 
 
 def read_plan(path: Path) -> PlanFile:
@@ -119,6 +122,7 @@ def exact_plan(
             evaluation=plan.evaluation,
             gate=plan.gate,
             norm_bound=plan.norm_bound,
+            privacy=plan.privacy,
             seed=plan.seed,
         )
     except ValidationError as error:
@@ -165,6 +169,11 @@ alone = {str(evaluation.alone).lower()}            # true: also train at each si
 # tolerance = {gate.tolerance}
 # veto = {gate.veto}
 # vetoes = {gate.vetoes}
+# [privacy]              # differential privacy; see docs/explanation/privacy.md
+# unit = "patient"       # noise in the silos' training; or "silo": noise at the hub
+# epsilon = 8.0
+# delta = 1e-5
+# clipping_norm = 1.0
 """
 
 

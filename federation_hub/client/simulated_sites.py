@@ -10,7 +10,9 @@ from federation_hub.client.simulation import Answer, Ask, SimulatedSite
 from pipelines.errors import PipelineError
 from silo_node.wire.benchmarks import METRICS
 from silo_node.wire.course import Verdict, reference_of, standing_scores, verdict_on
+from silo_node.wire.digests import digest_bytes, hex_part
 from silo_node.wire.errors import BadInput
+from silo_node.wire.privacy import PatientPrivacy, patient_steps
 from silo_node.wire.studies import SiteScore, StudyPlan, judged
 
 if TYPE_CHECKING:
@@ -79,6 +81,7 @@ def _open_site(
         keeps=Keeping.model_validate(plan.keeps),
         state=out / "state",
         seed=plan.seed,
+        privacy=_privacy(plan, cohort, silo_id),
     )
     rounds = TrainingRounds.opened(job, lambda done, total: None)
     manifest = read_manifest(cohort)
@@ -137,3 +140,24 @@ def _command(ask: Ask, reference: float | None, tolerance: float, higher: bool) 
 
 def _told(score: "Score") -> SiteScore:
     return SiteScore(metric=score.metric, value=score.value, cases=score.cases)
+
+
+def _privacy(plan: StudyPlan, cohort: Path, silo_id: str) -> Any:
+    """Return the noise of a simulated silo: as much as a real one's, but from the plan's seed, so it hides nothing."""
+    from pipelines.cohort import cases_of, read_manifest
+    from pipelines.job import LocalPrivacy
+    from pipelines.privacy.accounting import noise_for
+
+    if not isinstance(plan.privacy, PatientPrivacy):
+        return None
+    patients = len({entry.patient for entry in cases_of(read_manifest(cohort), "train")})
+    steps, promise = patient_steps(plan, patients), plan.privacy
+    return LocalPrivacy(
+        noise_multiplier=noise_for(promise.epsilon, promise.delta, rate=steps.rate, steps=steps.planned),
+        rate=steps.rate,
+        steps=steps.a_round,
+        clipping_norm=promise.clipping_norm,
+        clipping_quantile=promise.clipping_quantile,
+        images_per_patient=promise.images_per_patient,
+        noise_key=hex_part(digest_bytes(f"{plan.seed} {silo_id}".encode())),
+    )

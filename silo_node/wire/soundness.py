@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from silo_node.wire.course import KEPT_MODELS, Buffered
-from silo_node.wire.strategies import FLTrust, Mean, NormClipping, Scaffold, liars_assumed, sites_needed
+from silo_node.wire.promises import promise_fault
+from silo_node.wire.strategies import Ditto, FLTrust, Mean, NormClipping, Scaffold, liars_assumed, sites_needed
 from silo_node.wire.studies import StudyPlan
 
 
@@ -23,8 +24,10 @@ def first_fault(plan: StudyPlan) -> Unsound | None:
         or _idle_clipping(plan)
         or _not_normalisable(plan)
         or _no_gradients(plan)
+        or _beside_a_promise(plan)
         or _gate_out_of_reach(plan)
         or _not_buffered(plan)
+        or _promise_not_kept(plan)
     )
 
 
@@ -52,6 +55,11 @@ def _idle_clipping(plan: StudyPlan) -> Unsound | None:
     return None
 
 
+def _promise_not_kept(plan: StudyPlan) -> Unsound | None:
+    fault = promise_fault(plan)
+    return Unsound(*fault) if fault else None
+
+
 def _not_normalisable(plan: StudyPlan) -> Unsound | None:
     """The paper's number of effective steps is that of gradient descent with momentum, without a proximal term."""
     local = plan.local
@@ -66,11 +74,21 @@ def _no_gradients(plan: StudyPlan) -> Unsound | None:
     if not isinstance(plan.strategy, Scaffold):
         return None
     local = plan.local
+    if plan.privacy is not None:
+        return Unsound("plan-privacy-training", "scaffold needs steps over all cases, and private ones draw theirs")
     if not isinstance(plan.robust, Mean):
         return Unsound("plan-scaffold-rule", f"{plan.robust.name} would guard the model and not the control variate")
     if local.optimiser == "sgd" and local.momentum == 0 and local.proximal == 0 and local.normalise_to is None:
         return None
     return Unsound("plan-scaffold-steps", "scaffold needs local.optimiser sgd with local.momentum 0 and nothing else")
+
+
+def _beside_a_promise(plan: StudyPlan) -> Unsound | None:
+    """The score of a second model trained on the same patients would tell of them beyond what was promised."""
+    if plan.privacy is None or not (isinstance(plan.personal, Ditto) or plan.evaluation.alone):
+        return None
+    what = "ditto" if isinstance(plan.personal, Ditto) else "evaluation.alone"
+    return Unsound("plan-privacy-training", f"{what} trains a second model, whose score the promise does not cover")
 
 
 def _gate_out_of_reach(plan: StudyPlan) -> Unsound | None:

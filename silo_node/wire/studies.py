@@ -9,6 +9,7 @@ from silo_node.wire.benchmarks import BenchmarkReference
 from silo_node.wire.course import Evaluation, Gate, InRounds, Schedule, Verdict
 from silo_node.wire.envelope import PublicKey
 from silo_node.wire.models import ModelReference
+from silo_node.wire.privacy import Privacy
 from silo_node.wire.purposes import LegalBasis, Purpose
 from silo_node.wire.strategies import (
     Combination,
@@ -88,6 +89,9 @@ class StudyPlan(Message):
 
     norm_bound: Annotated[float, Field(gt=0, le=1e12)] | None = None
     """The largest L2 norm an update (a difference of weights) may have; a larger one is refused."""
+
+    privacy: Privacy | None = None
+    """What a patient, or a whole silo, is promised; without it, nothing in numbers."""
 
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     purpose: Purpose = "research"

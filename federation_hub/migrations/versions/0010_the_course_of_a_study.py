@@ -1,14 +1,16 @@
 """How good each global model was at the sites, what they made of it, the best one, and updates from older models."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0010"
-down_revision = "0004"
+down_revision = "0009"
 branch_labels = None
 depends_on = None
 
-_ADDED = {
+_ADDED: dict[str, tuple[tuple[str, sa.types.TypeEngine[Any]], ...]] = {
     "study": (("best_round", sa.Integer()), ("best_digest", sa.String(80))),
     "study_round": (("base_round", sa.Integer()), ("base_score", sa.Double()), ("verdict", sa.String(16))),
     "study_update": (("started", sa.Integer()),),
