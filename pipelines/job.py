@@ -37,23 +37,6 @@ class LocalTraining(Value):
     normalise_to: Annotated[int, Field(ge=1, le=10**7)] | None = None
 
 
-class Keeping(Value):
-    """What a silo keeps of its own between the rounds of a study."""
-
-    own: bool = False
-    """The model it trained, to go on from where it refuses the global one."""
-
-    personal: Literal["none", "fedbn", "ditto"] = "none"
-    strength: Annotated[float, Field(ge=0, le=1000)] = 0.0
-    """How strongly Ditto holds the personal model near the global one."""
-
-    control: bool = False
-    """SCAFFOLD's control variate."""
-
-    alone: bool = False
-    """A model that never sees another silo."""
-
-
 class LocalPrivacy(Value):
     """What makes a silo's training private; worked out at the site, outside the jail, and booked before it runs."""
 
@@ -71,6 +54,23 @@ class LocalPrivacy(Value):
     images_per_patient: Annotated[int, Field(ge=1, le=1000)] = 4
     noise_key: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     """For simulations, which promise nobody anything; without it the noise is the operating system's secret."""
+
+
+class Keeping(Value):
+    """What a silo keeps of its own between the rounds of a study."""
+
+    own: bool = False
+    """The model it trained, to go on from where it refuses the global one."""
+
+    personal: Literal["none", "fedbn", "ditto"] = "none"
+    strength: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    """How strongly Ditto holds the personal model near the global one."""
+
+    control: bool = False
+    """SCAFFOLD's control variate."""
+
+    alone: bool = False
+    """A model that never sees another silo."""
 
 
 class PrepareJob(Value):

@@ -86,7 +86,7 @@ class LocalTrainer(ClientAlgo):
         if extra.get("start") is not None:
             load_arrays(self._network, extra["start"])
         pull = Pull(self._local.proximal, anchors, extra.get("correction", ()))
-        self._run(self._seeded(int(extra.get("round", 0))), pull)
+        self._run([self._seed, int(extra.get("round", 0))], pull)
         self._trained = not self._aborted
 
     def train_beside(self, start: Arrays, data: ExchangeObject, strength: float, seed: tuple[int, ...]) -> Arrays:
@@ -98,7 +98,7 @@ class LocalTrainer(ClientAlgo):
         anchors = self._anchors(strength)
         load_arrays(self._network, start)
         self._trained = False
-        self._run(self._seeded(*seed), Pull(strength, anchors, ()))
+        self._run([self._seed, *seed], Pull(strength, anchors, ()))
         beside = to_arrays(self._network)
         if not all(np.isfinite(array).all() for array in beside.values()):
             raise PipelineError("update-not-finite", "training diverged")
@@ -161,11 +161,9 @@ class LocalTrainer(ClientAlgo):
         self._global = arrays
         load_arrays(self._network, arrays)
 
-    def _seeded(self, *seed: int) -> np.random.Generator:
-        torch.manual_seed(int(np.random.default_rng([self._seed, *seed]).integers(2**62)))
-        return np.random.default_rng([self._seed, *seed])
-
-    def _run(self, random: np.random.Generator, pull: "Pull") -> None:
+    def _run(self, seed: list[int], pull: "Pull") -> None:
+        torch.manual_seed(int(np.random.default_rng(seed).integers(2**62)))
+        random = np.random.default_rng(seed)
         optimiser = new_optimiser(self._network, self._local)
         plan = batches(len(self._training), self._local, random)
         self._network.train()
@@ -206,7 +204,6 @@ class Pull:
     correction: Sequence[tuple[nn.Parameter, torch.Tensor]]
 
     def apply(self) -> None:
-        """Add it to the gradients that are there."""
         for parameter, anchor in self.anchors:
             if parameter.grad is not None:
                 # The gradient of strength / 2 * |w - w_global| ** 2, without a graph over every parameter.

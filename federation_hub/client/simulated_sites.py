@@ -122,26 +122,6 @@ class SiteAgent:
         )
 
 
-def _command(ask: Ask, reference: float | None, tolerance: float, higher: bool) -> "RoundCommand":
-    from pipelines.job import RoundCommand
-
-    return RoundCommand(
-        round=ask.round,
-        weights=ask.weights,
-        validate_only=ask.validate_only,
-        evaluate=ask.evaluate,
-        control=ask.control,
-        standing=ask.standing,
-        reference=reference,
-        tolerance=tolerance,
-        higher=higher,
-    )
-
-
-def _told(score: "Score") -> SiteScore:
-    return SiteScore(metric=score.metric, value=score.value, cases=score.cases)
-
-
 def _privacy(plan: StudyPlan, cohort: Path, silo_id: str) -> Any:
     """Return the noise of a simulated silo: as much as a real one's, but from the plan's seed, so it hides nothing."""
     from pipelines.cohort import cases_of, read_manifest
@@ -161,3 +141,23 @@ def _privacy(plan: StudyPlan, cohort: Path, silo_id: str) -> Any:
         images_per_patient=promise.images_per_patient,
         noise_key=hex_part(digest_bytes(f"{plan.seed} {silo_id}".encode())),
     )
+
+
+def _command(ask: Ask, reference: float | None, tolerance: float, higher: bool) -> "RoundCommand":
+    from pipelines.job import RoundCommand
+
+    return RoundCommand(
+        round=ask.round,
+        weights=ask.weights,
+        validate_only=ask.validate_only,
+        evaluate=ask.evaluate,
+        control=ask.control,
+        standing=ask.standing,
+        reference=reference,
+        tolerance=tolerance,
+        higher=higher,
+    )
+
+
+def _told(score: "Score") -> SiteScore:
+    return SiteScore(metric=score.metric, value=score.value, cases=score.cases)

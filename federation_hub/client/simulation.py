@@ -12,6 +12,7 @@ from pathlib import Path
 
 from federation_hub.aggregation.checks import verify_update
 from federation_hub.aggregation.fold import FoldedModel, Update, fold, moment_path
+from federation_hub.aggregation.group_means import plain_means
 from federation_hub.aggregation.layout import read_layout
 from federation_hub.aggregation.optimisers import CONTROL
 from federation_hub.client.arrivals import Arrivals
@@ -19,7 +20,7 @@ from federation_hub.studies.course import Scored, Told, best_of, judge, keeps_be
 from federation_hub.studies.rules import ATTEMPTS_A_ROUND
 from silo_node.wire.course import Buffered, Verdict, discount, is_scored
 from silo_node.wire.errors import IntegrityError, MedSiloError
-from silo_node.wire.strategies import FLTrust
+from silo_node.wire.strategies import FLTrust, sites_needed
 from silo_node.wire.studies import StudyPlan
 
 
@@ -251,6 +252,11 @@ class _Run:
 
     def _fold(self, number: int, attempt: int, updates: Sequence[Update]) -> SimulatedModel:
         plan, out = self._plan, self._folder / f"round{number}.{attempt}.safetensors"
+        counted = len(updates)
+        if plan.secure_aggregation is not None:
+            updates = plain_means(updates, plan, self._base.path, out)
+            if len(updates) < sites_needed(plan.robust):
+                raise MedSiloError("quorum-missed")
         folded = fold(
             self._base.path,
             updates,
@@ -261,7 +267,7 @@ class _Run:
             population=sum(site.weight for site in self._sites.values()),
             rate=plan.local.learning_rate,
         )
-        return SimulatedModel(number, out, folded, len(updates))
+        return SimulatedModel(number, out, folded, counted)
 
     def _note(self, number: int, answers: dict[str, Answer], score: float | None, made: SimulatedModel | None) -> None:
         self.done.rounds.append(SimulatedRound(number, self._base, answers, score, made))

@@ -52,8 +52,9 @@ class PrivateTrainer(LocalTrainer):
             raise PipelineError("network-not-private", found.reason)
         without_inplace(network)
 
-    def _run(self, random: np.random.Generator, pull: Pull) -> None:
-        privacy = self._privacy
+    def _run(self, seed: list[int], pull: Pull) -> None:
+        torch.manual_seed(int(np.random.default_rng(seed).integers(2**62)))
+        privacy, random = self._privacy, np.random.default_rng(seed)
         optimiser = PatientOptimizer(
             new_optimiser(self._network, self._local),
             noise=privacy.noise_multiplier,
@@ -61,8 +62,7 @@ class PrivateTrainer(LocalTrainer):
             expected=privacy.rate * len(self._patients),
             randomness=self._randomness,
         )
-        # After the noise: what is added depends on no patient of this step.
-        optimiser.attach_step_hook(lambda _: pull.apply())
+        optimiser.attach_step_hook(lambda _: pull.apply())  # after the noise: it depends on no patient
         self._steps = 0
         with image_gradients(self._network):
             while self._steps < privacy.steps and not self._aborted:

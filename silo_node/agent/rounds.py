@@ -63,9 +63,9 @@ class StudySessions:
 
     def __init__(self, node: Node, journal: Journal) -> None:
         self._node = node
-        self._book = ScoreBook(journal)
         self._account = PrivacyAccount(node.home, journal)
         self._spending = PrivacyLedger(journal)
+        self._book = ScoreBook(journal)
         self._sessions: dict[str, _Session] = {}
 
     def answer(self, hub: Hub, claim: Claim, body: RoundTask, agreed: str | None) -> Answer:

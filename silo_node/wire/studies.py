@@ -8,6 +8,7 @@ from silo_node.wire.base import Code, Count, Digest, Fingerprint, Identifier, Me
 from silo_node.wire.benchmarks import BenchmarkReference
 from silo_node.wire.course import Evaluation, Gate, InRounds, Schedule, Verdict
 from silo_node.wire.envelope import PublicKey
+from silo_node.wire.masking import SecureAggregation
 from silo_node.wire.models import ModelReference
 from silo_node.wire.privacy import Privacy
 from silo_node.wire.purposes import LegalBasis, Purpose
@@ -92,6 +93,8 @@ class StudyPlan(Message):
 
     privacy: Privacy | None = None
     """What a patient, or a whole silo, is promised; without it, nothing in numbers."""
+    secure_aggregation: SecureAggregation | None = None
+    """With it the hub sees sums of updates only."""
 
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     purpose: Purpose = "research"

@@ -121,6 +121,18 @@ def test_a_plan_that_cannot_hold_is_refused_as_the_hub_would(place: Path) -> Non
         simulate(place)
 
 
+def test_a_masked_plan_adds_up_in_fixed_point(place: Path) -> None:
+    """Nearly the model without masks, and not quite: the sums are those a masked federation makes."""
+    text = (place / "plan.toml").read_text().replace('"median"', '"mean"')
+    (place / "plan.toml").write_text(text)
+    simulate(place, "--out", str(place / "plain"))
+    (place / "plan.toml").write_text(text + "\n[secure_aggregation]\nlargest_change = 4.0\n")
+    simulate(place, "--out", str(place / "masked"))
+    plain, masked = load_file(place / "plain"), load_file(place / "masked")
+    assert any(plain[name].tobytes() != masked[name].tobytes() for name in plain)
+    assert all(np.allclose(plain[name], masked[name], atol=1e-3) for name in plain)
+
+
 def test_updates_over_the_bound_are_not_counted(place: Path) -> None:
     text = (place / "plan.toml").read_text()
     (place / "plan.toml").write_text(text.replace("seed = 3", "seed = 3\nnorm_bound = 1e-9"))

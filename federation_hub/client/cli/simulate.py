@@ -20,6 +20,7 @@ from silo_node.wire.benchmarks import BenchmarkDefinition, BenchmarkReference
 from silo_node.wire.canonical import message_digest
 from silo_node.wire.digests import digest_file
 from silo_node.wire.errors import BadInput
+from silo_node.wire.masking import Member
 from silo_node.wire.models import ModelReference
 from silo_node.wire.studies import StudyPlan
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from federation_hub.client.simulation import SimulatedSite, Simulation
 
 MANY = 500
+_NO_KEY = "A" * 43 + "="
+"""Nobody signs anything in one process."""
 
 
 def simulate(
@@ -107,7 +110,9 @@ def _exact(asked: PlanFile, question: BenchmarkDefinition, bundle: Path, sites: 
     if start.digest != asked.model:
         raise BadInput("plan-invalid", f"{bundle} is not the plan's model")
     reference = BenchmarkReference(name=question.name, version=question.version, digest=message_digest(question))
-    return exact_plan(asked, reference, start, tuple(f"silo-{number:06}" for number in range(1, sites + 1)))
+    silos = tuple(f"silo-{number:06}" for number in range(1, sites + 1))
+    members = tuple(Member(silo_id=silo_id, public_key=_NO_KEY) for silo_id in silos)
+    return exact_plan(asked, reference, start, silos, members)
 
 
 def _arrivals(plan: StudyPlan, pace: list[float] | None) -> Arrivals | None:
