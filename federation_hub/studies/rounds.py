@@ -97,6 +97,7 @@ def open_round(services: Services, key: RoundKey, *, validate_only: bool) -> Non
                 evaluate=evaluate,
                 control=_reference(services, control) if control is not None else None,
                 standing=stood.get(cohort.silo_id, 0),
+                best=study.best_round or 0,
             )
             _expect(session, found, cohort, offer(session, silo_id=cohort.silo_id, body=task))
         if plan.secure_aggregation is not None and not validate_only:

@@ -148,6 +148,9 @@ class RoundTask(Message):
     was rolled back leaves no trace in it either.
     """
 
+    best: Annotated[int, Field(ge=0, le=10_001)] = 0
+    """The round of the best model so far; a site does not forget what it kept in that round."""
+
 
 class SiteScore(Message):
     """The primary metric of the round's incoming global model on a site's validation cases, rounded."""
