@@ -251,6 +251,9 @@ class RoundCommand(Value):
     standing: Annotated[int, Field(ge=0, le=10_001)] = 0
     """The round whose keepings this one goes on from; 0 for none."""
 
+    best: Annotated[int, Field(ge=0, le=10_001)] = 0
+    """The round of the best model so far, whose keepings stay; 0 for none."""
+
     reference: float | None = None
     """The best score of a global model that was accepted here, where there is a gate."""
 

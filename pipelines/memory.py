@@ -33,8 +33,8 @@ class SiteMemory:
             return None
         return read_weights(path, self._network)
 
-    def write(self, number: int, kept: dict[str, Arrays]) -> None:
-        """Keep arrays as round ``number``'s, and forget those of long ago."""
+    def write(self, number: int, kept: dict[str, Arrays], needed: frozenset[int] = frozenset()) -> None:
+        """Keep arrays as round ``number``'s, and forget those of long ago, but for the rounds still ``needed``."""
         if self._folder is None or not kept:
             return
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -43,7 +43,7 @@ class SiteMemory:
             save_file(arrays, partial)
             partial.replace(self._path(number, name))
         rounds = {int(path.name[1:6]) for path in self._folder.glob("r*.safetensors")}
-        for old in sorted(rounds)[:-KEPT_ROUNDS]:
+        for old in set(sorted(rounds)[:-KEPT_ROUNDS]) - needed:
             for path in self._folder.glob(f"r{old:05}.*"):
                 path.unlink(missing_ok=True)
 

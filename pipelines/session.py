@@ -136,7 +136,7 @@ class TrainingRounds:
             kept[PERSONAL] = self._train_beside(command, PERSONAL, shared, exchange, keeps.strength)
         if keeps.alone:
             kept[ALONE] = self._train_beside(command, ALONE, self._start, exchange, 0.0)
-        self._memory.write(command.round, kept)
+        self._memory.write(command.round, kept, frozenset({command.standing, command.best}))
         return update
 
     def _train_beside(

@@ -154,6 +154,7 @@ def _command(ask: Ask, reference: float | None, tolerance: float, higher: bool) 
         evaluate=ask.evaluate,
         control=ask.control,
         standing=ask.standing,
+        best=ask.best,
         reference=reference,
         tolerance=tolerance,
         higher=higher,

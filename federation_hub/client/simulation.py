@@ -36,6 +36,7 @@ class Ask:
     control: Path | None = None
     standing: int = 0
     neighbourhood: Neighbourhood | None = None
+    best: int = 0
 
 
 @dataclass(frozen=True)
@@ -220,6 +221,7 @@ class _Run:
             evaluate=validate_only or is_scored(self._plan.evaluation, self._plan.rounds, base.made),
             control=base.moments.get(CONTROL),
             standing=max(stood, default=0),
+            best=best.made if (best := best_of(self._standing, higher=self._higher)) else 0,
         )
 
     def _updates(self, number: int, answers: dict[str, tuple[int, Answer]]) -> list[Update]:

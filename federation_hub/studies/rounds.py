@@ -101,6 +101,7 @@ def open_round(services: Services, key: RoundKey, *, validate_only: bool) -> Non
                 neighbours=shown_to(session, study, plan.decentralised, cohort.silo_id, key.number)
                 if plan.decentralised
                 else (),
+                best=study.best_round or 0,
             )
             _expect(session, found, cohort, offer(session, silo_id=cohort.silo_id, body=task))
         if plan.secure_aggregation is not None and not validate_only:

@@ -144,6 +144,7 @@ class StudySessions:
             evaluate=body.evaluate,
             control=Path("/exchange") / control if control else None,
             standing=body.standing,
+            best=body.best,
             reference=reference,
             tolerance=gate.tolerance if gate else 0.0,
             higher=higher,

@@ -158,6 +158,9 @@ class RoundTask(Message):
     neighbours: Annotated[tuple[Neighbour, ...], Field(max_length=1000)] = ()
     """In a decentralised study: ``weights`` are then the common first model."""
 
+    best: Annotated[int, Field(ge=0, le=10_001)] = 0
+    """The round of the best model so far; a site does not forget what it kept in that round."""
+
 
 class SiteScore(Message):
     """The primary metric of the round's incoming global model on a site's validation cases, rounded."""

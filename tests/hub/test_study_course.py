@@ -131,6 +131,7 @@ def test_vetoes_roll_a_study_back_and_its_best_model_is_registered(federation: F
     assert asked[4][0].weights == asked[2][0].weights
     assert asked[4][0].control == asked[2][0].control != asked[3][0].control
     assert [bodies[0].standing for bodies in asked] == [0, 1, 2, 3, 2, 4]
+    assert [bodies[0].best for bodies in asked] == [0, 0, 1, 2, 2, 2]
     assert asked[0][0].control is None
     assert view["best_round"] == 2
     (curve,) = [curve for curve in view["curves"] if curve["silo_id"] == federation.sites[2].silo_id]

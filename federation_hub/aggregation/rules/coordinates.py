@@ -45,10 +45,12 @@ def _middle(count: int, cut: int) -> Combine:
                 np.minimum(rows[low], rows[high], out=rows[low])
             else:
                 np.maximum(rows[low], rows[high], out=rows[high])
-        out[:] = 0.0  # which also makes every nought a positive one, whatever a minimum took
-        for row in kept:
-            out += rows[row]
-        out /= len(kept)
+        # Nought is added first: it makes every nought a positive one, whatever a minimum took.
+        out[:] = np.add(rows[cut], np.float32(0), out=spare)
+        for place in kept[1:]:
+            out += rows[place]
+        if len(kept) > 1:
+            out /= len(kept)
 
     return combine
 

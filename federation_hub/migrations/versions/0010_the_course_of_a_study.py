@@ -1,5 +1,7 @@
 """How good each global model was at the sites, what they made of it, the best one, and updates from older models."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -8,7 +10,7 @@ down_revision = "0009"
 branch_labels = None
 depends_on = None
 
-_ADDED = {
+_ADDED: dict[str, tuple[tuple[str, sa.types.TypeEngine[Any]], ...]] = {
     "study": (("best_round", sa.Integer()), ("best_digest", sa.String(80))),
     "study_round": (("base_round", sa.Integer()), ("base_score", sa.Double()), ("verdict", sa.String(16))),
     "study_update": (("started", sa.Integer()),),

@@ -179,9 +179,9 @@ def test_a_round_that_is_not_scored_says_so_and_a_killed_one_is_done_again_alike
     assert all(np.array_equal(kept(again, 1, PERSONAL)[name], first[name]) for name in first)
 
 
-def test_only_the_last_rounds_are_kept(place: Place) -> None:
+def test_only_the_last_rounds_and_the_best_one_are_kept(place: Place) -> None:
     rounds = place.session(own=True)
-    for number in range(1, KEPT_ROUNDS + 3):
-        do(rounds, place, number, standing=number - 1)
+    for number in range(1, KEPT_ROUNDS + 4):
+        do(rounds, place, number, standing=number - 1, best=2 if number > 2 else 0)
     found = sorted(path.name for path in (place.folder / "one" / "state").iterdir())
-    assert found == [f"r{number:05}.own.safetensors" for number in range(3, KEPT_ROUNDS + 3)]
+    assert found == [f"r{number:05}.own.safetensors" for number in (2, *range(4, KEPT_ROUNDS + 4))]

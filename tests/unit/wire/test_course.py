@@ -15,12 +15,14 @@ from silo_node.wire.course import (
     standing_scores,
     verdict_on,
 )
+from silo_node.wire.privacy import PatientPrivacy
 from silo_node.wire.soundness import first_fault
-from silo_node.wire.strategies import CoordinateMedian, FedBN, Mean, Scaffold
+from silo_node.wire.strategies import CoordinateMedian, Ditto, FedBN, Mean, Scaffold
 from silo_node.wire.studies import LocalTraining, SiteScore, StudyPlan, judged
 from tests.unit.wire.test_soundness import plan as sound_plan
 
 GATE = Gate(tolerance=0.05, veto=0.2, vetoes=2)
+PRIVATE = PatientPrivacy(unit="patient", epsilon=8.0)
 STEPS = LocalTraining(optimiser="sgd", momentum=0.0)
 
 
@@ -108,6 +110,9 @@ def test_with_fedbn_a_model_is_judged_with_the_sites_own_layers() -> None:
         ({"strategy": Scaffold()}, "plan-scaffold-steps"),
         ({"strategy": Scaffold(), "local": STEPS.model_copy(update={"proximal": 0.1})}, "plan-scaffold-steps"),
         ({"strategy": Scaffold(), "local": STEPS, "robust": CoordinateMedian()}, "plan-scaffold-rule"),
+        ({"strategy": Scaffold(), "local": STEPS, "privacy": PRIVATE}, "plan-privacy-training"),
+        ({"personal": Ditto(), "privacy": PRIVATE}, "plan-privacy-training"),
+        ({"evaluation": Evaluation(alone=True), "privacy": PRIVATE}, "plan-privacy-training"),
         ({"gate": GATE}, None),
         ({"gate": Gate(vetoes=13)}, "plan-gate-unreachable"),
         ({"gate": GATE, "evaluation": Evaluation(every=6)}, "plan-gate-seldom"),
