@@ -6,10 +6,12 @@ from flask import Flask
 
 from federation_hub import health, openapi
 from federation_hub.accounts import api as accounts
+from federation_hub.accounts import oauth
 from federation_hub.associations import api as associations
 from federation_hub.benchmarks import api as benchmarks
 from federation_hub.config import HubConfig
 from federation_hub.db import Database
+from federation_hub.entries import api as entries
 from federation_hub.errors import register_error_handlers
 from federation_hub.evaluations import api as evaluations
 from federation_hub.intake import api as intake
@@ -33,10 +35,12 @@ _APIS = (
     accounts,
     associations,
     benchmarks,
+    entries,
     evaluations,
     intake,
     leaderboards,
     models,
+    oauth,
     openapi,
     silos,
     storage,
@@ -68,5 +72,6 @@ def create_app(config: HubConfig, *, engine: "Engine | None" = None, services: S
     app.register_blueprint(health.blueprint)
     for module in _APIS:
         app.register_blueprint(module.blueprint, url_prefix=API)
+    app.register_blueprint(oauth.metadata)
     app.register_blueprint(pages.blueprint)
     return app

@@ -21,6 +21,7 @@ CODES: frozenset[str] = frozenset(
         "malformed-message",
         "model-incompatible",
         "network-argument-invalid",
+        "network-not-private",
         "network-too-large",
         "network-unknown",
         "sandbox-limit",

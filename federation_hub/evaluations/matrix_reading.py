@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 from benchmarks.statistics.rules import BenchmarkRules, benchmark_rules
 from federation_hub.associations.tables import Association
 from federation_hub.benchmarks.tables import Benchmark
-from federation_hub.evaluations.matrix import Candidate, Hospital, Run
+from federation_hub.entries.service import private_places
+from federation_hub.evaluations.cells import Candidate, Hospital, Run
 from federation_hub.evaluations.tables import EstimateBlockRow, Evaluation, Task
 from federation_hub.leaderboards.publication import PublicSite, sites_of_benchmark
 from federation_hub.models.tables import Model
@@ -63,7 +64,7 @@ def candidates(session: Session, benchmark: Benchmark) -> list[tuple[Candidate, 
         select(Model, Association.state)
         .join(Association, Association.model_digest == Model.digest)
         .where(Association.benchmark_id == benchmark.id, Model.state.in_(("accepted", "withdrawn")))
-        .where(Association.state.in_(("approved", "ended")))
+        .where(Association.state.in_(("approved", "ended")), Association.id.not_in(private_places()))
     )
     found = [(Candidate(model.digest, model.state, place), str(model.card["name"])) for model, place in rows]
     return sorted(found, key=lambda pair: (pair[1].casefold(), pair[0].digest))

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from federation_hub.benchmarks.service import find
 from federation_hub.benchmarks.tables import Benchmark
-from federation_hub.evaluations.matrix import MARKS, STATES, Candidate, Cell, cell, counted
+from federation_hub.evaluations.cells import MARKS, STATES, Candidate, Cell, cell, counted
 from federation_hub.evaluations.matrix_reading import Member, candidates, members
 from federation_hub.services import services
 from federation_hub.web.data_tables import DataTable, answer

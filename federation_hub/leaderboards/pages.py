@@ -10,7 +10,9 @@ from sqlalchemy.orm import Session
 from federation_hub.benchmarks.service import find, versions
 from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.leaderboards.board import Board
+from federation_hub.leaderboards.curves import curves_of
 from federation_hub.leaderboards.exports import board_tables
+from federation_hub.leaderboards.figures import figures_view
 from federation_hub.leaderboards.query import parse_query
 from federation_hub.leaderboards.reading import empty_board, read_board
 from federation_hub.leaderboards.service import latest, snapshot_of
@@ -24,6 +26,7 @@ from federation_hub.web.structured import benchmark_dataset, script
 from federation_hub.web.words import arrow, metric_name, plural, state
 from silo_node.web.formats import minute, score
 from silo_node.wire.benchmarks import BenchmarkDefinition
+from silo_node.wire.errors import MedSiloError
 
 blueprint = Blueprint("leaderboard_pages", __name__)
 API = "/api/v1"
@@ -43,6 +46,7 @@ class BoardPage:
 
     retired: bool
     json_href: str
+    figures_href: str | None
     csv_href: str
     tables: str | None
     """Where the tables are as data: below the snapshot, so that what was cited stays what it was."""
@@ -86,6 +90,42 @@ def snapshot_table(digest: str, table: str, form: str) -> Response:
     return answer(board_tables(board), table, form, caching=FOR_EVER)
 
 
+@blueprint.get("/benchmarks/<name>/figures")
+def benchmark_figures(name: str) -> str:
+    """Show the figures of the standing leaderboard."""
+    with services().database.reading() as session:
+        row = find(session, name, None)
+        found = latest(session, name, row.version)
+        if found is None:
+            raise MedSiloError("not-found")
+        return _figures(row, found)
+
+
+@blueprint.get("/snapshots/<digest>/figures")
+def snapshot_figures(digest: str) -> str:
+    """Show the figures of one snapshot."""
+    with services().database.reading() as session:
+        found = snapshot_of(session, digest)
+        return _figures(session.get_one(Benchmark, found.benchmark_id), found)
+
+
+def _figures(row: Benchmark, found: Snapshot) -> str:
+    board = read_board(found.body)
+    if not board.ranked:
+        raise MedSiloError("not-found")
+    view = figures_view(board, curves=lambda model: curves_of(found.digest, model))
+    return page(
+        "figures.html",
+        figures=view,
+        board=board,
+        title=row.definition["title"],
+        provenance=row.definition["provenance"],
+        superseded=found.superseded_by is not None,
+        board_href=link("snapshots", found.digest),
+        standing_href=link("benchmarks", row.name),
+    )
+
+
 def _standing(name: str, version: int | None) -> str:
     with services().database.reading() as session:
         row = find(session, name, version)
@@ -112,6 +152,7 @@ def _page(session: Session, row: Benchmark, found: Snapshot | None, path: str, a
         older=older,
         retired=row.state == "retired",
         json_href=f"{address}{suffix}",
+        figures_href=link("snapshots", found.digest, "figures") if found is not None and board.ranked else None,
         csv_href=f"{address}.csv{suffix}",
         tables=link("snapshots", found.digest) if found is not None else None,
         about=link("benchmarks", row.name, row.version),

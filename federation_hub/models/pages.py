@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from federation_hub.accounts.tables import Organisation
 from federation_hub.benchmarks.service import versions
 from federation_hub.benchmarks.tables import Benchmark
+from federation_hub.entries.service import hidden_models
 from federation_hub.leaderboards.board import Badge, Board, Entry, Estimate
 from federation_hub.leaderboards.exports import INTERVAL, interval
 from federation_hub.leaderboards.reading import read_board
@@ -109,6 +110,8 @@ def _found(session: Session, digest: str) -> ModelPage:
     found = session.get(Model, digest)
     benchmarks = benchmarks_of(session, digest)
     if found is None or found.state not in ("accepted", "withdrawn") or not benchmarks:
+        raise MedSiloError("model-unknown")
+    if found.digest in hidden_models(session):
         raise MedSiloError("model-unknown")
     return _page(session, found, benchmarks)
 
@@ -245,6 +248,8 @@ def _facts(model: Model, owner: str) -> Facts:
         ("Training data", card.get("training_data") or "not stated"),
         ("Licence", card.get("licence") or "not stated"),
     ]
+    if model.version_of is not None:
+        facts.insert(1, ("Version", f"{model.version}"))
     if "network" in summary:
         facts.append(("Architecture", str(summary["network"])))
     if isinstance(summary.get("parameters"), int):

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from federation_hub.associations.tables import Association
 from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.db import now
+from federation_hub.entries.service import private_places
 from federation_hub.leaderboards.reading import read_board
 from federation_hub.leaderboards.tables import Snapshot
 from federation_hub.models.tables import Model
@@ -76,6 +77,7 @@ def _joined(session: Session, benchmarks: Sequence[Benchmark], count: int) -> It
     places = (
         select(Model, Association)
         .join(Association, Association.model_digest == Model.digest)
+        .where(Association.id.not_in(private_places()))
         .where(Association.state == "approved", Association.decided.is_not(None), Model.state == "accepted")
         .order_by(Association.decided.desc())
         .limit(count)

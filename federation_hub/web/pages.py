@@ -3,6 +3,7 @@
 from flask import Blueprint, Response, make_response, redirect
 from werkzeug.wrappers import Response as AnyResponse
 
+from federation_hub.accounts import pages as account_pages
 from federation_hub.benchmarks import pages as benchmark_pages
 from federation_hub.benchmarks import version_pages
 from federation_hub.errors import ERROR_PAGE
@@ -14,7 +15,7 @@ from federation_hub.models import badge_pages
 from federation_hub.models import pages as model_pages
 from federation_hub.studies import pages as study_pages
 from federation_hub.web import assets, news, status_pages, verify_pages
-from federation_hub.web.methods import chapters
+from federation_hub.web.methods import chapters, quantities
 from federation_hub.web.rendering import page, prepare
 from silo_node.wire.errors import ProblemDocument
 
@@ -41,6 +42,7 @@ for domain in (
     news,
     verify_pages,
     status_pages,
+    account_pages,
 ):
     blueprint.register_blueprint(domain.blueprint)
 
@@ -60,4 +62,4 @@ def favicon() -> AnyResponse:
 @blueprint.get("/methods")
 def methods() -> str:
     """Explain the statistics in the words of the code that computes them."""
-    return page("methods.html", chapters=chapters())
+    return page("methods.html", chapters=chapters(), quantities=quantities())

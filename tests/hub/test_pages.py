@@ -100,6 +100,7 @@ def test_every_page_a_reader_can_reach_is_there_and_sound(public: list[tuple[str
         "snapshots",
         "evaluations",
         "methods",
+        "sign-in",
         "verify",
         "status",
     }
