@@ -13,7 +13,8 @@ from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.entries.service import private_places
 from federation_hub.evaluations.matrix import undefined_reason
 from federation_hub.evaluations.tables import EstimateBlockRow
-from federation_hub.leaderboards.publication import PublicSite, sites_of_benchmark
+from federation_hub.leaderboards.labels import PublicSite
+from federation_hub.leaderboards.publication import sites_of_benchmark
 from federation_hub.silos.tables import Cohort, Silo
 
 

@@ -58,6 +58,7 @@ def pages_of(federation: Federation) -> dict[str, str]:
         "question": f"{BOARD}/1",
         "hospitals": f"{BOARD}/sites",
         "comparison": f"{BOARD}/compare",
+        "figures": f"{BOARD}/figures",
         "superseded snapshot": f"/snapshots/{old}",
         "model": f"/models/{study.final_model_digest}",
         "studies": "/studies",
