@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test check lint setup system clean
+.PHONY: demo test check lint setup system screenshots clean
 
 demo: setup
 	@$(BIN)/medsilo demo $(ARGS)
@@ -24,6 +24,10 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow and not browser" $(ARGS)
+
+# The documentation's pictures of the hub's pages; needs Debian's chromium.
+screenshots: setup
+	$(BIN)/python -m tests.browser.screenshot docs/images
 
 setup: system $(STAMP)
 

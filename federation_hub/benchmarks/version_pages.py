@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from federation_hub.benchmarks.fingerprint import FingerprintAnswer, fingerprint
 from federation_hub.benchmarks.service import find, versions
 from federation_hub.benchmarks.tables import Benchmark
-from federation_hub.evaluations.matrix_reading import Member, members
+from federation_hub.evaluations.members import Member, members
 from federation_hub.leaderboards.reading import read_board
 from federation_hub.leaderboards.service import latest
 from federation_hub.leaderboards.tables import Snapshot
@@ -132,8 +132,8 @@ def cohort_flow(every: Sequence[Member]) -> tuple[FlowStep, ...]:
     """Return how many hospitals and test cases are left at each step from registering to being counted."""
     approved = [member for member in every if member.association == "approved" and member.cohort.state == "registered"]
     testing = [member for member in approved if member.cohort.test_cases]
-    answered = [member for member in testing if member.hospital.accepted is not None]
-    estimated = [member for member in answered if member.hospital.undefined is None]
+    answered = [member for member in testing if member.answered]
+    estimated = [member for member in answered if member.undefined is None]
     steps = (
         ("registered a cohort", every, ""),
         ("take part", approved, "waiting, declined, ended or retired"),

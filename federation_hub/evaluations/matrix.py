@@ -235,13 +235,13 @@ def _asked(session: Session, benchmark: Benchmark) -> dict[str, list[Asked]]:
                 total=task.progress_total if task else 0,
                 result=block.state if block else None,
                 reason=block.reason if block else None,
-                undefined=_undefined(block.block, rules) if block else None,
+                undefined=undefined_reason(block.block, rules) if block else None,
             )
         )
     return found
 
 
-def _undefined(block: Mapping[str, Any], rules: BenchmarkRules) -> str | None:
+def undefined_reason(block: Mapping[str, Any], rules: BenchmarkRules) -> str | None:
     """Return why a block has no value of the ranked metric, or None where it has."""
     parts = [part for part in (*block["classes"], *block["structures"]) if part["label"] == rules.ranked_label]
     metrics = [metric for part in parts for metric in part["metrics"] if metric["metric"] == rules.primary.name]

@@ -3,23 +3,41 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, make_response, redirect, request
+from pydantic import BaseModel, ConfigDict
 from sqlalchemy.orm import Session
+from werkzeug.wrappers import Response as AnyResponse
 
+from federation_hub.accounts.actors import ANONYMOUS, Actor
+from federation_hub.accounts.browser import private, read_form, signed_in, visitor
+from federation_hub.api import current_actor
 from federation_hub.benchmarks.service import find
 from federation_hub.benchmarks.tables import Benchmark
-from federation_hub.evaluations.cells import MARKS, STATES, Candidate, Cell, cell, counted
-from federation_hub.evaluations.matrix_reading import Member, candidates, members
+from federation_hub.evaluations.cells import MARKS, UNDER_WAY, cause, counted, words
+from federation_hub.evaluations.disputes import owns
+from federation_hub.evaluations.matrix import matrix, sites_asked
+from federation_hub.evaluations.members import Member, members, public_models
+from federation_hub.evaluations.messages import Matrix, MatrixCell, RetryReason
+from federation_hub.evaluations.service import Again, plan_evaluations
 from federation_hub.services import services
 from federation_hub.web.data_tables import DataTable, answer
 from federation_hub.web.rendering import link, page
 from federation_hub.web.words import band, joined, plural
 from silo_node.web.formats import day
+from silo_node.wire.base import Identifier
 from silo_node.wire.cohorts import count_band
+from silo_node.wire.errors import MedSiloError
 
 blueprint = Blueprint("site_pages", __name__)
 MODELS_A_PAGE, SITES_A_PAGE = 25, 15
 ANSWERS = {"requested": "asked to join", "approved": "takes part", "declined": "not accepted", "ended": "has left"}
+REASONS: Mapping[RetryReason, str] = {
+    "site-ready": "the hospital is ready now",
+    "labels-corrected": "labels were corrected",
+    "software-fault": "software was at fault",
+    "model-added": "a model was added",
+    "result-withdrawn": "a result was withdrawn",
+}
 MAKERS = {"ge": "GE", "siemens": "Siemens", "philips": "Philips", "canon": "Canon", "fujifilm": "Fujifilm"}
 
 
@@ -38,12 +56,24 @@ class SiteRow:
 
 
 @dataclass(frozen=True, slots=True)
+class ShownCell:
+    """One model at one hospital: its shape, its words, why there is no number, and where to read more."""
+
+    cell: MatrixCell
+    words: str
+    cause: str
+    mark: str
+    href: str | None
+    """The evaluation's page, which those at a hospital that shows nothing have not."""
+
+
+@dataclass(frozen=True, slots=True)
 class ModelRow:
     """A model and its cells, one a hospital."""
 
     digest: str
     name: str
-    cells: tuple[Cell, ...]
+    cells: tuple[ShownCell, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +91,12 @@ class SitesPage:
     sites: tuple[SiteRow, ...]
     columns: tuple[str, ...]
     rows: tuple[ModelRow, ...]
-    counts: tuple[tuple[str, str, int], ...]
-    missing: tuple[tuple[str, str, Cell], ...]
+    counts: tuple[tuple[str, int], ...]
+    missing: tuple[tuple[str, str, ShownCell], ...]
     live: bool
+    again: tuple[tuple[str, str], ...]
+    """For its owner: the hospitals that may be asked again, by id and label."""
+
     page: int
     pages: int
     site_page: int
@@ -77,11 +110,23 @@ class SitesPage:
         return f"{self.path}?page={self.page}&hospitals={number}"
 
 
+class AskAgain(BaseModel):
+    """The form of a benchmark's owner: which hospital to ask once more, or all, and why."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    silo_id: Identifier | None = None
+    reason: RetryReason
+
+
 @blueprint.get("/benchmarks/<name>/sites")
-def sites(name: str) -> str:
+def sites(name: str) -> Response:
     """Show the hospitals of a benchmark's newest version and which models each has measured."""
+    actor = visitor()
     with services().database.reading() as session:
-        return page("sites.html", view=_view(session, find(session, name), request.args))
+        view = _view(session, find(session, name), request.args, actor)
+    answered = make_response(page("sites.html", view=view, reasons=REASONS))
+    return answered if actor is ANONYMOUS else private(answered)
 
 
 @blueprint.get("/benchmarks/<name>/sites/<table>.<any(csv, json):form>")
@@ -89,23 +134,67 @@ def sites_table(name: str, table: str, form: str) -> Response:
     """Return one of the tables as data."""
     with services().database.reading() as session:
         row = find(session, name)
-        found = _tables(_shown(members(session, row)), candidates(session, row))
+        every = members(session, row)
+        found = _tables(_shown(every), _public(session, row, every))
     return answer(found, table, form)
+
+
+@signed_in(blueprint, "POST", "/benchmarks/<name>/sites/again", roles=frozenset({"benchmark-owner", "hub-admin"}))
+def ask_again(name: str) -> AnyResponse:
+    """Offer a hospital, or all, an evaluation once more: a visible further attempt."""
+    form = read_form(AskAgain)
+    with services().database.session() as session:
+        row = find(session, name)
+        if not owns(row, current_actor()):
+            raise MedSiloError("not-permitted")
+        if form.silo_id is not None and all(silo.id != form.silo_id for silo in sites_asked(session, row)):
+            raise MedSiloError("not-found")
+        plan_evaluations(session, row, again=Again(form.silo_id, form.reason))
+    return redirect(link("benchmarks", name, "sites"), 303)
 
 
 def _shown(every: Sequence[Member]) -> list[Member]:
     return [member for member in every if member.site.shown]
 
 
-def _view(session: Session, row: Benchmark, arguments: Mapping[str, str]) -> SitesPage:
-    every, models = members(session, row), candidates(session, row)
+def _public(session: Session, row: Benchmark, every: Sequence[Member]) -> Matrix:
+    """Return the matrix as anybody may see it: hospitals that let themselves be seen, and models that are public."""
+    whole, models = matrix(session, row), public_models(session, row)
+    shown = {member.site.silo_id for member in _shown(every)}
+    kept = [place for place, site in enumerate(whole.sites) if site.silo_id in shown]
+    return whole.model_copy(
+        update={
+            "sites": tuple(whole.sites[place] for place in kept),
+            "models": tuple(
+                entry.model_copy(update={"cells": tuple(entry.cells[place] for place in kept)})
+                for entry in whole.models
+                if entry.model in models
+            ),
+        }
+    )
+
+
+def _view(session: Session, row: Benchmark, arguments: Mapping[str, str], actor: Actor) -> SitesPage:
+    every, owner = members(session, row), owns(row, actor)
+    found = matrix(session, row) if owner else _public(session, row, every)
     shown = _shown(every)
-    cells = {(member.site.label, model.digest): cell(member.hospital, model) for member in shown for model, _ in models}
     at, ignored = asked_pages(arguments)
-    pages, site_pages = max(1, -(-len(models) // MODELS_A_PAGE)), max(1, -(-len(shown) // SITES_A_PAGE))
+    pages, site_pages = max(1, -(-len(found.models) // MODELS_A_PAGE)), max(1, -(-len(found.sites) // SITES_A_PAGE))
     place, site_place = min(at["page"], pages), min(at["hospitals"], site_pages)
-    columns = [member.site.label for member in shown][(site_place - 1) * SITES_A_PAGE : site_place * SITES_A_PAGE]
-    listed = models[(place - 1) * MODELS_A_PAGE : place * MODELS_A_PAGE]
+    across = slice((site_place - 1) * SITES_A_PAGE, site_place * SITES_A_PAGE)
+    columns = [site.label for site in found.sites[across]]
+    visible = {member.site.label for member in shown}
+    rows = [
+        ModelRow(
+            entry.model,
+            entry.name,
+            tuple(
+                _cell(cell, linked=label in visible) for label, cell in zip(columns, entry.cells[across], strict=True)
+            ),
+        )
+        for entry in found.models[(place - 1) * MODELS_A_PAGE : place * MODELS_A_PAGE]
+    ]
+    cells = [cell for entry in found.models for cell in entry.cells]
     definition = row.definition
     return SitesPage(
         title=definition["title"],
@@ -118,24 +207,27 @@ def _view(session: Session, row: Benchmark, arguments: Mapping[str, str]) -> Sit
         labels=tuple(definition["labels"]) if definition["task"] == "classification" else (),
         sites=tuple(_row(member) for member in shown),
         columns=tuple(columns),
-        rows=tuple(
-            ModelRow(model.digest, name, tuple(cells[label, model.digest] for label in columns))
-            for model, name in listed
-        ),
-        counts=tuple((MARKS[state], STATES[state], count) for state, count in counted(list(cells.values())).items()),
+        rows=tuple(rows),
+        counts=counted(cells),
         missing=tuple(
-            (name, label, cells[label, model.digest])
-            for model, name in listed
-            for label in columns
-            if cells[label, model.digest].code is not None
+            (entry.name, label, cell)
+            for entry in rows
+            for label, cell in zip(columns, entry.cells, strict=True)
+            if cell.cell.code is not None
         ),
-        live=any(found.state in ("waiting", "running", "held") for found in cells.values()),
+        live=any(cell.state in UNDER_WAY for cell in cells),
+        again=tuple((site.silo_id or "", site.label) for site in found.sites) if owner else (),
         page=place,
         pages=pages,
         site_page=site_place,
         site_pages=site_pages,
         ignored=ignored,
     )
+
+
+def _cell(cell: MatrixCell, *, linked: bool) -> ShownCell:
+    href = link("evaluations", cell.evaluation_id) if linked and cell.evaluation_id is not None else None
+    return ShownCell(cell, words(cell), cause(cell), MARKS[cell.state], href)
 
 
 def asked_pages(arguments: Mapping[str, str]) -> tuple[dict[str, int], tuple[str, ...]]:
@@ -178,7 +270,7 @@ def _row(member: Member) -> SiteRow:
     )
 
 
-def _tables(shown: Sequence[Member], models: Sequence[tuple[Candidate, str]]) -> tuple[DataTable, ...]:
+def _tables(shown: Sequence[Member], found: Matrix) -> tuple[DataTable, ...]:
     hospitals = tuple(
         (
             member.site.label,
@@ -192,18 +284,14 @@ def _tables(shown: Sequence[Member], models: Sequence[tuple[Candidate, str]]) ->
         )
         for member in shown
     )
-    matrix = []
-    for model, name in models:
-        for member in shown:
-            found = cell(member.hospital, model)
-            matrix.append((model.digest, name, member.site.label, found.state, found.code, found.evaluation))
+    cells = tuple(
+        (entry.model, entry.name, site.label, cell.state, cell.code, cell.attempt, cell.evaluation_id)
+        for entry in found.models
+        for site, cell in zip(found.sites, entry.cells, strict=True)
+    )
     named = ("hospital", "named", "consent", "cohort", "patients", "test_cases", "classes", "makers")
+    columns = ("model", "name", "hospital", "state", "code", "attempt", "evaluation")
     return (
         DataTable("hospitals", "The hospitals of the benchmark", named, hospitals),
-        DataTable(
-            "matrix",
-            "Which model was measured at which hospital, and why not",
-            ("model", "name", "hospital", "state", "code", "evaluation"),
-            tuple(matrix),
-        ),
+        DataTable("matrix", "Which model was measured at which hospital, and why not", columns, cells),
     )

@@ -1,33 +1,108 @@
-"""Take the README's picture of a leaderboard: ``python -m tests.browser.screenshot URL OUT.png``."""
+"""Take the documentation's pictures of the hub's pages: ``python -m tests.browser.screenshot [--hub URL] FOLDER``.
 
+Without an address the filled hub of the tests is served and looked at; ``make screenshots`` does that. The pictures
+are small on purpose: few colours, and only the part of a page that a picture is about.
+"""
+
+import argparse
 import io
-import sys
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser, sync_playwright
 
+from federation_hub.accounts.service import ensure_admin
+from federation_hub.config import HubConfig
+from federation_hub.db import Database
+from federation_hub.logging import configure_logging
+from federation_hub.migrations.runner import migrate
 from tests.browser.conftest import ARGUMENTS, CHROMIUM
+from tests.browser.serving import BOARD, serving
+from tests.hub.conftest import hub_at
+from tests.hub.showcase import fill
 
-WIDTH, SCALE, COLOURS = 1280, 1.5, 96
+SCALE, COLOURS = 1.5, 64
+MARGIN = 28
 
 
-def take(url: str, out: Path) -> None:
-    """Write the board of a page, from its head to its legend, as a small PNG."""
+@dataclass(frozen=True)
+class Picture:
+    """One picture: which page, how wide and in which colours, and what it shows down to."""
+
+    name: str
+    page: str
+    until: str
+    width: int = 1280
+    scheme: str = "light"
+    scale: float = SCALE
+
+
+PICTURES = (
+    Picture("leaderboard", "board", ".legend"),
+    Picture("leaderboard-narrow-dark", "board", ".board tbody:nth-of-type(1)", 390, "dark"),
+    Picture("comparison", "comparison", ".forest", scale=1),
+    Picture("hospitals", "hospitals", ".matrix", scale=1),
+    Picture("question", "question", ".flow", scale=1),
+    Picture("study", "study", ".curve", scale=1),
+    Picture("model", "model", ".forest", 1280, "dark", scale=1),
+)
+
+
+def take(browser: Browser, address: str, picture: Picture, out: Path) -> None:
+    """Write a page, from its head to the end of one element, as a small PNG."""
+    page = browser.new_page(
+        color_scheme=picture.scheme,  # type: ignore[arg-type]
+        viewport={"width": picture.width, "height": 900},
+        device_scale_factor=picture.scale,
+    )
+    page.goto(address)
+    last = page.locator(picture.until).first.bounding_box()
+    assert last is not None, f"the page does not show {picture.until}"
+    height = last["y"] + last["height"] + MARGIN
+    data = page.screenshot(full_page=True, clip={"x": 0, "y": 0, "width": picture.width, "height": height})
+    page.close()
+    image = Image.open(io.BytesIO(data)).convert("RGB")
+    image.quantize(COLOURS, dither=Image.Dither.NONE).save(out / f"{picture.name}.png", optimize=True)
+
+
+@contextmanager
+def filled_hub() -> Iterator[tuple[str, Mapping[str, str]]]:
+    """Fill a hub as the tests do, and serve it."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = HubConfig(home=Path(folder))
+        database = Database(config.database)
+        migrate(database)
+        ensure_admin(config, database)
+        database.close()
+        for federation in hub_at(config.home):
+            fill(federation)
+        with serving(config.home) as site:
+            yield site.url, site.pages
+
+
+def main() -> None:
+    """Take every picture, or those of the leaderboard alone from a hub that runs elsewhere."""
+    configure_logging(as_json=True, verbose=False)
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--hub", help="address of a running hub; only the leaderboard is taken there")
+    given = parser.parse_args()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=list(ARGUMENTS))
-        page = browser.new_page(
-            color_scheme="light", viewport={"width": WIDTH, "height": 900}, device_scale_factor=SCALE
-        )
-        page.goto(url)
-        legend = page.locator(".legend").bounding_box()
-        assert legend is not None, "the page shows no board"
-        height = legend["y"] + legend["height"] + 28
-        data = page.screenshot(full_page=True, clip={"x": 0, "y": 0, "width": WIDTH, "height": height})
+        if given.hub is not None:
+            take(browser, given.hub.rstrip("/") + BOARD, PICTURES[0], given.folder)
+        else:
+            with filled_hub() as (url, pages):
+                for picture in PICTURES:
+                    take(browser, url + pages[picture.page], picture, given.folder)
         browser.close()
-    picture = Image.open(io.BytesIO(data)).convert("RGB")
-    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(out, optimize=True)
 
 
 if __name__ == "__main__":
-    take(sys.argv[1], Path(sys.argv[2]))
+    main()

@@ -1,69 +1,38 @@
 """The hub's pages in a browser: accessible, silent on the console, fit for narrow, dark, paper and the keyboard."""
 
-from typing import Any
+import re
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, expect
+from sqlalchemy import select
 
-from tests.browser.conftest import PublicSite
-from tests.browser.reading import NARROW, RULES, WIDE, overflow, reading
+from federation_hub.evaluations.tables import Task
+from tests.browser.reading import FOUR_WAYS, NARROW, TWO_WAYS, WIDE, look_at, reading
+from tests.browser.serving import BOARD, PublicSite
+from tests.hub.federation import bundle_bytes
 
 pytestmark = pytest.mark.browser
-PAGES = (
-    "home",
-    "board",
-    "filtered board",
-    "superseded snapshot",
-    "model",
-    "studies",
-    "study",
-    "evaluation",
-    "methods",
-    "status",
-    "not found",
-)
+DENSE = ("board", "hospitals", "comparison")
 
 
-@pytest.mark.parametrize(("scheme", "viewport"), [("light", WIDE), ("dark", NARROW)], ids=["light wide", "dark narrow"])
-def test_axe_finds_nothing_on_any_page(browser: Browser, site: PublicSite, scheme: str, viewport: Any) -> None:
-    """WCAG 2.2 AA and best practice; nothing on the console; no sideways scrolling of the page."""
-    found = {}
-    with reading(browser, color_scheme=scheme, viewport=viewport) as page:
-        for name in PAGES:
-            page.goto(site.url + site.pages[name])
-            result = Axe().run(page, options=RULES)
-            found[name] = [violation["id"] for violation in result.response["violations"]]
-            assert overflow(page) == 0, name
-    assert found == {name: [] for name in PAGES}
-
-
-@pytest.mark.parametrize(("scheme", "viewport"), [("dark", WIDE), ("light", NARROW)], ids=["dark wide", "light narrow"])
-def test_axe_finds_nothing_on_the_board_the_other_way_round(
-    browser: Browser, site: PublicSite, scheme: str, viewport: Any
-) -> None:
-    """The board is drawn in all four ways."""
-    with reading(browser, color_scheme=scheme, viewport=viewport) as page:
-        page.goto(site.url + site.pages["board"])
-        assert Axe().run(page, options=RULES).response["violations"] == []
-
-
-@pytest.mark.parametrize("name", ["home", "board", "study", "model", "methods"])
-def test_pages_reflow_at_320_pixels(browser: Browser, site: PublicSite, name: str) -> None:
-    """WCAG 1.4.10: what 400% zoom makes of a wide screen needs no sideways scrolling."""
-    with reading(browser, viewport={"width": 320, "height": 640}) as page:
-        page.goto(site.url + site.pages[name])
-        assert overflow(page) == 0
+def test_every_page_is_accessible_in_every_way(browser: Browser, site: PublicSite) -> None:
+    """WCAG 2.2 AA and best practice, light and dark, wide and narrow; no sideways scrolling down to 320 pixels."""
+    with reading(browser) as page:
+        found = {
+            name: look_at(page, site.url + path, FOUR_WAYS if name in DENSE else TWO_WAYS)
+            for name, path in site.pages.items()
+        }
+    assert found == {name: [] for name in found}
 
 
 def test_everything_works_without_javascript(browser: Browser, site: PublicSite) -> None:
     """Filter and sort are a form and links; the board answers."""
     with reading(browser, java_script_enabled=False, viewport=WIDE) as page:
         page.goto(site.url + site.pages["board"])
-        page.get_by_text("Filter and sort").click()
+        page.get_by_text("Filter, sort, choose columns").click()
         page.locator("select[name=kind]").select_option("Baselines")
         page.get_by_role("button", name="Show").click()
-        expect(page).to_have_url(site.url + site.pages["board"] + "?q=&kind=baseline&sort=rank")
+        expect(page).to_have_url(re.compile(r"\?q=&kind=baseline&sort=rank&columns="))
         expect(page.locator(".board tbody tr:not(.tie-note)")).to_have_count(1)
         expect(page.locator(".board tbody")).to_contain_text("Mean intensity")
         page.goto(site.url + site.pages["board"])
@@ -122,3 +91,54 @@ def test_grid_lines_of_the_rows_meet(browser: Browser, site: PublicSite) -> None
         )
         assert all(abs(cell["height"] - drawing["height"]) <= 2 for cell, drawing in boxes)
         assert len({round(drawing["x"]) for _, drawing in boxes}) == 1
+
+
+def test_a_filter_changes_the_board_and_the_address_without_a_new_page(browser: Browser, site: PublicSite) -> None:
+    """The part is swapped, the address is the state, the back button leads back, the form keeps the focus."""
+    with reading(browser, viewport=WIDE) as page:
+        page.goto(site.url + BOARD)
+        page.evaluate("document.documentElement.dataset.same = 'yes'")
+        page.get_by_text("Filter, sort, choose columns").click()
+        page.get_by_label("Show").select_option("Baselines")
+        expect(page.locator(".board tbody tr:not(.tie-note)")).to_have_count(1)
+        expect(page).to_have_url(re.compile("kind=baseline"))
+        page.get_by_role("checkbox", name="Brier score").check()
+        expect(page.locator(".board thead")).to_contain_text("Brier score")
+        expect(page.get_by_role("checkbox", name="Brier score")).to_be_focused()
+        page.get_by_role("link", name="AUROC").first.click()
+        expect(page.locator(".board th[aria-sort='descending']")).to_contain_text("AUROC")
+        assert page.evaluate("document.documentElement.dataset.same") == "yes"
+        page.goto(page.url)
+        expect(page.locator(".board tbody tr:not(.tie-note)")).to_have_count(1)
+        expect(page.locator(".board thead")).to_contain_text("Brier score")
+
+
+def test_two_models_are_compared_by_keyboard_alone(browser: Browser, site: PublicSite) -> None:
+    """From the board to the answer with Tab, arrows and Enter."""
+    with reading(browser, viewport=WIDE) as page:
+        page.goto(site.url + BOARD)
+        page.get_by_role("link", name="Compare two models").focus()
+        page.keyboard.press("Enter")
+        page.get_by_label("Model B").focus()
+        page.keyboard.press("End")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", level=1)).to_contain_text("or Mean intensity?")
+        expect(page.locator(".verdict")).to_contain_text("is the chance that")
+
+
+def test_progress_at_the_hospitals_is_shown_as_it_is_made(browser: Browser, site: PublicSite) -> None:
+    """The matrix looks again by itself; the page is not loaded anew."""
+    federation = site.federation
+    federation.researcher("Newcomer").submit(bundle_bytes(96), name="Newcomer")
+    with reading(browser, viewport=WIDE) as page:
+        page.goto(f"{site.url}{BOARD}/sites")
+        row = page.locator(".matrix tr", has_text="Newcomer")
+        expect(row).to_contain_text("asked")
+        page.evaluate("document.documentElement.dataset.same = 'yes'")
+        with federation.services.database.session() as session:
+            task = session.scalars(select(Task).where(Task.state == "offered")).first()
+            assert task is not None
+            task.state, task.progress_done, task.progress_total = "running", 34, 60
+        expect(row).to_contain_text("34 of 60", timeout=60_000)
+        assert page.evaluate("document.documentElement.dataset.same") == "yes"

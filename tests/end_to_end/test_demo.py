@@ -1,5 +1,6 @@
 """The whole loop, as ``make demo`` runs it: a hub and three hospitals in processes of their own."""
 
+import shutil
 import signal
 import subprocess
 import time
@@ -8,8 +9,12 @@ from pathlib import Path
 
 import pydicom
 import pytest
+from playwright.sync_api import Browser, expect
 
 from silo_node.outbox.egress_log import EgressLog
+from tests.browser.conftest import browser
+from tests.browser.reading import TWO_WAYS, look_at, reading
+from tests.browser.serving import serving
 from tests.end_to_end.demonstration import (
     Demonstrated,
     check_sense,
@@ -23,6 +28,7 @@ from tests.end_to_end.demonstration import (
 from tests.proxy import Proxy, recording_proxy
 from tests.seen import silo_bodies, statements_in, undeclared, unseen
 
+__all__ = ["browser"]
 pytestmark = pytest.mark.slow
 
 
@@ -51,6 +57,24 @@ def test_federated_training_made_the_model_it_started_from_better(phantom: Demon
     """An untrained classifier is near 0.5; the phantoms' finding can be learned."""
     assert federated(phantom.report)["estimate"] > 0.8
     assert phantom.report["study"]["metric_per_round"][-1] > 0.75
+
+
+@pytest.mark.browser
+def test_the_pages_of_a_real_federation_are_whole_and_accessible(
+    phantom: Demonstrated, browser: Browser, tmp_path: Path
+) -> None:
+    """A reader's way over what real nodes have sent: the board, a comparison, the hospitals, the study, a receipt."""
+    shutil.copytree(phantom.home / "hub", tmp_path / "hub")
+    with serving(tmp_path / "hub") as site, reading(browser) as page:
+        shown = ("board", "question", "hospitals", "comparison", "model", "study", "evaluation")
+        found = {name: look_at(page, site.url + site.pages[name], TWO_WAYS) for name in shown}
+        assert found == {name: [] for name in shown}
+        page.goto(site.url + site.pages["board"])
+        expect(page.locator(".board tbody tr:not(.tie-note)")).to_have_count(4)
+        page.goto(site.url + site.pages["study"])
+        expect(page.locator(".curve")).to_be_visible()
+        page.goto(site.url + site.pages["hospitals"])
+        expect(page.locator(".matrix td.state-released")).to_have_count(12)
 
 
 def test_no_process_is_left(phantom: Demonstrated) -> None:

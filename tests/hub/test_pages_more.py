@@ -20,6 +20,7 @@ from federation_hub.models.tables import Model
 from federation_hub.silos.tables import Silo
 from federation_hub.studies.tables import Study
 from federation_hub.web.assets import ASSETS, OWN
+from tests.hub.browsing import signed_in, visitor
 from tests.hub.conftest import hub_at
 from tests.hub.federation import Federation, bundle_bytes
 from tests.hub.reading import flat, read
@@ -173,11 +174,11 @@ def test_the_hospitals_page_tells_the_state_and_the_cause_of_every_cell(filled: 
     assert states == [
         ("declined", "policy-budget"),
         ("held", None),
-        ("missing", "silo-suspended"),
+        ("missing", "silo-not-active"),
         ("running", None),
     ]
     text = flat(read(client, f"{BOARD}/sites"))
-    for phrase in ("34 of 60", "waits for release", "node is suspended", "20 scored", "policy-budget"):
+    for phrase in ("34 of 60", "waits for release", "the silo is not active", "20 scored", "policy-budget"):
         assert phrase in text
 
 
@@ -310,3 +311,26 @@ def test_the_status_page_tells_what_is_under_way(filled: Federation) -> None:
     text = flat(read(filled.app.test_client(), "/status"))
     for phrase in ("Everything works.", "4 active", "4 under way", "Results 4 signed blocks", "0 running, 1 done"):
         assert phrase in text
+
+
+def test_its_owner_asks_a_hospital_again_from_the_page(filled: Federation) -> None:
+    """Nobody else sees the form or may send it; the further attempt and its reason are visible to everybody."""
+    with filled.services.database.reading() as session:
+        silo = session.scalars(select(Evaluation.silo_id)).first()
+    path, form = f"{BOARD}/sites", {"silo_id": silo, "reason": "labels-corrected"}
+    owner = signed_in(filled, "Olga", "hub-admin")
+    assert "Ask again" in owner.get(path).text
+    assert owner.get(path).headers["Cache-Control"] == "no-store"
+    answer = owner.send(f"{path}/again", form)
+    assert (answer.status_code, answer.headers["Location"]) == (303, path)
+    with filled.services.database.reading() as session:
+        made = session.scalars(select(Evaluation).where(Evaluation.state == "open")).one()
+        assert (made.silo_id, made.attempt, made.reason) == (silo, 2, "labels-corrected")
+        shown = f"/evaluations/{made.id}"
+    assert "Attempt 2, asked again" in flat(read(filled.app.test_client(), shown))
+    assert owner.send(f"{path}/again", form | {"reason": "because"}).status_code == 422
+    assert owner.send(f"{path}/again", form, site="cross-site").status_code == 403
+    stranger = signed_in(filled, "Rita", "researcher")
+    assert "Ask again" not in stranger.get(path).text
+    assert stranger.send(f"{path}/again", form).status_code == 403
+    assert visitor(filled.app).send(f"{path}/again", form).status_code == 401
