@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test check lint setup system clean
+.PHONY: demo test check fuzz lint setup system clean
 
 demo: setup
 	@$(BIN)/medsilo demo $(ARGS)
@@ -24,6 +24,10 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow and not browser" $(ARGS)
+
+# The API under many generated requests; the suite sends a few to each operation.
+fuzz: setup
+	MEDSILO_FUZZ_EXAMPLES=100 $(BIN)/pytest tests/contract/test_schemathesis.py $(ARGS)
 
 setup: system $(STAMP)
 

@@ -7,6 +7,7 @@ from threading import Event, Thread
 import structlog
 from sqlalchemy import select
 
+from federation_hub import idempotency
 from federation_hub.accounts import devices, identities, sessions
 from federation_hub.accounts.sessions import Lifetime
 from federation_hub.db import now
@@ -53,6 +54,7 @@ def sweep(services: Services) -> None:
         sessions.forget_old(session, Lifetime.of(services.config), now())
         devices.forget_old(session, now())
         identities.forget_old(session, now())
+        idempotency.forget_old(session, now())
         lapsed = {task.study_id for task in expire(session, services, now())}
         old = session.scalars(
             select(Upload).where(Upload.state == "receiving", Upload.created < now() - _ABANDONED)
