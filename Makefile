@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test check lint setup system screenshots clean
+.PHONY: demo test check fuzz lint setup system screenshots clean
 
 demo: setup
 	@$(BIN)/medsilo demo $(ARGS)
@@ -28,6 +28,10 @@ check: setup
 # The documentation's pictures of the hub's pages; needs Debian's chromium.
 screenshots: setup
 	$(BIN)/python -m tests.browser.screenshot docs/images
+
+# The API under many generated requests; the suite sends a few to each operation.
+fuzz: setup
+	MEDSILO_FUZZ_EXAMPLES=100 $(BIN)/pytest tests/contract/test_schemathesis.py $(ARGS)
 
 setup: system $(STAMP)
 

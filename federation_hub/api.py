@@ -20,6 +20,7 @@ from pydantic import BaseModel, ValidationError
 from federation_hub.accounts.actors import ANONYMOUS, Actor
 from federation_hub.accounts.authentication import authenticate
 from federation_hub.errors import MalformedMessage, declared_code, declared_fields
+from federation_hub.idempotency import KEY_HEADER, once
 from federation_hub.intake.bodies import note_body, seen
 from federation_hub.services import services
 from federation_hub.silos.keys import require_proof
@@ -48,8 +49,19 @@ class Operation:
     roles: frozenset[str] | None
     sends_bytes: bool
     returns_bytes: bool
+    media_type: str
     form: type[BaseModel] | None
     refusal: type[BaseModel] | None
+
+    @property
+    def conditional(self) -> bool:
+        """Whether the answer carries an ETag, so that an unchanged one need not be sent again."""
+        return self.method == "GET" and self.returns is not None
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether an ``Idempotency-Key`` makes it safe to send the request again: what a person creates."""
+        return self.method == "POST" and self.status == 201 and self.roles is not None and bool(self.roles & PERSON)
 
 
 def route(
@@ -65,6 +77,7 @@ def route(
     inactive_silos: bool = False,
     sends_bytes: bool = False,
     returns_bytes: bool = False,
+    media_type: str = "application/octet-stream",
     form: type[BaseModel] | None = None,
     refusal: type[BaseModel] | None = None,
 ) -> Callable[[View], View]:
@@ -81,6 +94,7 @@ def route(
         roles=None if roles is None else frozenset(roles),
         sends_bytes=sends_bytes,
         returns_bytes=returns_bytes,
+        media_type=media_type,
         form=form,
         refusal=refusal,
     )
@@ -97,6 +111,8 @@ def route(
                     note_body(current_actor())
                 if query is not None:
                     arguments["query"] = _parse_query(query)
+                if operation.repeatable and KEY_HEADER in request.headers:
+                    return once(lambda: _answer(view(**arguments), operation))
                 return _answer(view(**arguments), operation)
             finally:
                 note_body(current_actor())
@@ -117,7 +133,7 @@ def current_actor() -> Actor:
 def _parse_body(kind: type[B], *, public: bool) -> B:
     # Nobody without a token makes the hub hold a large body.
     request.max_content_length = _PUBLIC_BYTES if public else services().config.maximum_message_bytes
-    data = request.get_data(cache=False)
+    data = request.get_data(cache=KEY_HEADER in request.headers)
     seen(data)
     try:
         parse_object(data)
@@ -175,4 +191,9 @@ def _answer(value: Any, operation: Operation) -> Response:
         return value
     if value is None:
         return Response(status=204)
-    return Response(value.model_dump_json(), status=operation.status, mimetype="application/json")
+    response = Response(value.model_dump_json(), status=operation.status, mimetype="application/json")
+    if not operation.conditional:
+        return response
+    response.headers["Cache-Control"] = "private, no-cache"
+    response.add_etag()
+    return response.make_conditional(request)  # type: ignore[return-value]

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from flask import Flask
 
-from federation_hub import health, openapi
+from federation_hub import health, metrics, openapi
 from federation_hub.accounts import api as accounts
 from federation_hub.accounts import oauth
 from federation_hub.associations import api as associations
@@ -72,6 +72,7 @@ def create_app(config: HubConfig, *, engine: "Engine | None" = None, services: S
     limit(app, app.extensions[EXTENSION].config)
     register_error_handlers(app)
     app.register_blueprint(health.blueprint)
+    app.register_blueprint(metrics.blueprint)
     for module in _APIS:
         app.register_blueprint(module.blueprint, url_prefix=API)
     app.register_blueprint(oauth.metadata)

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from federation_hub.api import Operation
+from federation_hub.idempotency import KEY_HEADER, KEY_PATTERN
 from silo_node import __version__
 from silo_node.wire.errors import ProblemDocument
 from silo_node.wire.versions import HEADER
@@ -15,6 +16,30 @@ from silo_node.wire.versions import HEADER
 blueprint = Blueprint("openapi", __name__)
 _REFERENCE = "#/components/schemas/{model}"
 _PARAMETER = re.compile(r"<(?:(\w+):)?(\w+)>")
+
+_MEANINGS = {
+    400: "The body is not a JSON object",
+    401: "No valid token",
+    403: "The role, or the browser's origin, does not allow it",
+    404: "There is nothing, or nothing for the one who asks",
+    409: "The present state does not allow it",
+    413: "The body is too large",
+    416: "The part asked for is not there",
+    422: "The message is not as declared, or what it says does not hold",
+    426: "No common wire version",
+    429: "Too many requests",
+    500: "The hub failed",
+    502: "Somebody else's answer does not hold",
+    503: "The hub is not ready",
+    507: "There is no room",
+}
+_KEY_PARAMETER: dict[str, Any] = {
+    "name": KEY_HEADER,
+    "in": "header",
+    "required": False,
+    "description": "A request repeated within a day with the same key is done once and answered the same.",
+    "schema": {"type": "string", "pattern": KEY_PATTERN},
+}
 
 
 @blueprint.get("/openapi.json")
@@ -41,6 +66,7 @@ def document(app: Flask) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": schemas,
+            "responses": _refusal_responses(),
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer", "description": "mss_ of a silo, msp_ of a person"}
             },
@@ -63,7 +89,7 @@ def _operation(path: str, view: Any, operation: Operation) -> dict[str, Any]:
         "operationId": view.__name__,
         "summary": (view.__doc__ or "").strip().splitlines()[0],
         "parameters": _parameters(path, operation),
-        "responses": _responses(operation),
+        "responses": _responses(path, operation),
     }
     if operation.body is not None:
         parts["requestBody"] = {"required": True, "content": {"application/json": _of(operation.body)}}
@@ -83,20 +109,73 @@ def _parameters(path: str, operation: Operation) -> list[dict[str, Any]]:
     ]
     if operation.roles is not None and "silo" in operation.roles:
         found.append({"name": HEADER, "in": "header", "required": False, "schema": {"type": "integer"}})
+    if operation.conditional:
+        found.append({"name": "If-None-Match", "in": "header", "required": False, "schema": {"type": "string"}})
+    if operation.repeatable:
+        found.append(_KEY_PARAMETER)
     if operation.query is not None:
         properties = operation.query.model_json_schema()["properties"]
         found += [{"name": name, "in": "query", "schema": schema} for name, schema in properties.items()]
     return found
 
 
-def _responses(operation: Operation) -> dict[str, Any]:
+def refusals(operation: Operation, *, has_parameters: bool) -> list[int]:
+    """Return every status with which an operation may be refused; nothing else than these and the good one is sent."""
+    found = {429, 500, 503}
+    if operation.roles is not None:
+        found |= {401, 403}
+        if "silo" in operation.roles:
+            found |= {426}
+    if operation.body is not None:
+        found |= {400, 413, 422}
+    if operation.body is not None and operation.roles is None:
+        # Whoever is not known yet says which versions it speaks in the message itself.
+        found |= {426}
+    if operation.query is not None or has_parameters:
+        found |= {422}
+    if has_parameters:
+        found |= {404}
+    if operation.form is not None:
+        found |= {413}
+    if operation.method != "GET" and (operation.roles is not None or operation.body is not None):
+        found |= {403, 404, 409, 422, 502, 507}
+    if operation.method != "GET":
+        found |= {403}
+    if operation.returns_bytes:
+        found |= {404, 416}
+    if operation.sends_bytes:
+        found |= {400, 413}
+    return sorted(found)
+
+
+def _refusal_responses() -> dict[str, Any]:
+    content = {"application/problem+json": _of(ProblemDocument)}
+    return {
+        str(status): {"description": _MEANINGS[status], "content": content, **_headers(status)} for status in _MEANINGS
+    }
+
+
+def _headers(status: int) -> dict[str, Any]:
+    if status != 429:
+        return {}
+    text = "Seconds after which to come again"
+    return {"headers": {"Retry-After": {"description": text, "schema": {"type": "integer"}}}}
+
+
+def _responses(path: str, operation: Operation) -> dict[str, Any]:
     good: dict[str, Any] = {"description": "Done"}
     if operation.returns is not None:
         good["content"] = {"application/json": _of(operation.returns)}
     if operation.returns_bytes:
-        good["content"] = {"application/octet-stream": {}}
-    refused = {"description": "Refused", "content": {"application/problem+json": _of(ProblemDocument)}}
-    found = {str(operation.status): good, "default": refused}
+        good["content"] = {operation.media_type: {}}
+    found: dict[str, Any] = {str(operation.status): good}
+    if operation.conditional:
+        found["304"] = {"description": "Not changed since the ETag in If-None-Match"}
+    if operation.returns_bytes:
+        found |= {"206": {**good, "description": "The part the Range header asks for"}}
+        found |= {"304": {"description": "Not changed since the ETag in If-None-Match"}}
+    for status in refusals(operation, has_parameters="<" in path):
+        found[str(status)] = {"$ref": f"#/components/responses/{status}"}
     if operation.refusal is not None:
         found["400"] = {"description": "Refused", "content": {"application/json": _of(operation.refusal)}}
     return found

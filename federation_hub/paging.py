@@ -43,7 +43,7 @@ class Page(Generic[T]):
 
 def page(
     session: Session,
-    statement: Select[tuple[T]],
+    statement: Select[T],
     query: PageQuery,
     *keys: InstrumentedAttribute[Any],
     newest_first: bool = False,

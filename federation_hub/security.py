@@ -6,6 +6,8 @@ import time
 import structlog
 from flask import Flask, Response, g, request
 
+from federation_hub.metrics import install, meter
+from federation_hub.services import services
 from federation_hub.web.headers import protect
 from silo_node.web.headers import is_cross_site
 from silo_node.wire.errors import MedSiloError
@@ -23,7 +25,8 @@ def secure(app: Flask) -> None:
             raise MedSiloError("not-permitted")
 
     def finish(response: Response) -> Response:
-        protect(response)
+        protect(response, over_https=request.is_secure or (services().config.public_url or "").startswith("https://"))
+        meter().answered(request.method, str(request.url_rule), response.status_code, time.perf_counter() - g.started)
         if request.path.startswith("/api/"):
             response.headers.setdefault("Cache-Control", "no-store")
         response.headers["X-Request-Id"] = g.request_id
@@ -38,5 +41,6 @@ def secure(app: Flask) -> None:
         )
         return response
 
+    install(app)
     app.before_request(begin)
     app.after_request(finish)

@@ -7,6 +7,7 @@ from threading import Event, Thread
 import structlog
 from sqlalchemy import select
 
+from federation_hub import idempotency
 from federation_hub.accounts import devices, identities, sessions
 from federation_hub.accounts.sessions import Lifetime
 from federation_hub.db import now
@@ -56,6 +57,7 @@ def sweep(services: Services) -> None:
         devices.forget_old(session, now())
         identities.forget_old(session, now())
         refresh_boards(session, services, lift_embargoes(session, now()))
+        idempotency.forget_old(session, now())
         lapsed = {task.study_id for task in expire(session, services, now())}
         old = session.scalars(
             select(Upload).where(Upload.state == "receiving", Upload.created < now() - _ABANDONED)

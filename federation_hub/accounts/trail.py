@@ -83,7 +83,7 @@ def as_csv(lines: Iterable[AuditView]) -> str:
     return text.getvalue()
 
 
-def _lines(reader: Actor, query: TrailQuery) -> Select[tuple[AuditEntry]]:
+def _lines(reader: Actor, query: TrailQuery) -> Select[AuditEntry]:
     found = select(AuditEntry)
     if "hub-admin" not in reader.roles:
         home = reader.organisation_id

@@ -209,7 +209,14 @@ class Hub:
 
     def silos(self) -> list[Record]:
         """Return the silos of the federation."""
-        return _items(self.connection.get("/silos"), "silos")
+        found: list[Record] = []
+        cursor: str | None = None
+        while True:
+            answer = self.connection.get("/silos", cursor=cursor)
+            found += _items(answer, "silos")
+            cursor = answer.get("next")
+            if cursor is None:
+                return found
 
     def silo(self, silo_id: str) -> Record:
         """Return one silo; its fingerprint is there for its own steward and the hub's admin."""

@@ -50,27 +50,36 @@ def set_publication(silo_id: str, body: SitePublication) -> SitePublication:
     return body
 
 
-@route(blueprint, "GET", "/benchmarks/<name>/leaderboard", query=OfVersion, returns_bytes=True)
+@route(
+    blueprint,
+    "GET",
+    "/benchmarks/<name>/leaderboard",
+    query=OfVersion,
+    returns_bytes=True,
+    media_type="application/json",
+)
 def leaderboard(name: str, query: OfVersion) -> Response:
     """Return the standing leaderboard, in the bytes its digest is of."""
     body = _standing(name, query.version)
     return _answer(body, "application/json", digest_bytes(body))
 
 
-@route(blueprint, "GET", "/benchmarks/<name>/leaderboard.csv", query=OfVersion, returns_bytes=True)
+@route(
+    blueprint, "GET", "/benchmarks/<name>/leaderboard.csv", query=OfVersion, returns_bytes=True, media_type="text/csv"
+)
 def leaderboard_csv(name: str, query: OfVersion) -> Response:
     """Return the standing leaderboard as CSV, one row a ranked model."""
     body = _standing(name, query.version)
     return _answer(board_csv(read_board(body)).encode(), "text/csv", digest_bytes(body))
 
 
-@route(blueprint, "GET", "/snapshots/<digest>", returns_bytes=True)
+@route(blueprint, "GET", "/snapshots/<digest>", returns_bytes=True, media_type="application/json")
 def snapshot(digest: str) -> Response:
     """Return one snapshot, standing or superseded."""
     return _answer(_kept(digest), "application/json", digest, _FOREVER)
 
 
-@route(blueprint, "GET", "/snapshots/<digest>.csv", returns_bytes=True)
+@route(blueprint, "GET", "/snapshots/<digest>.csv", returns_bytes=True, media_type="text/csv")
 def snapshot_csv(digest: str) -> Response:
     """Return one snapshot as CSV."""
     return _answer(board_csv(read_board(_kept(digest))).encode(), "text/csv", digest, _FOREVER)

@@ -11,6 +11,7 @@ from federation_hub.accounts.tables import Organisation
 from federation_hub.api import PERSON, SILO, current_actor, route
 from federation_hub.associations.tables import Association
 from federation_hub.benchmarks.tables import Benchmark
+from federation_hub.paging import PageQuery, page
 from federation_hub.services import services
 from federation_hub.silos import cohorts, keys, service
 from federation_hub.silos.messages import (
@@ -139,12 +140,12 @@ def invite_silo(body: SiloInvitation) -> InvitationAnswer:
     return InvitationAnswer(silo_id=made.silo_id, code=made.code, expires=made.expires)
 
 
-@route(blueprint, "GET", "/silos", returns=SiloList, roles=PERSON)
-def silos() -> SiloList:
+@route(blueprint, "GET", "/silos", query=PageQuery, returns=SiloList, roles=PERSON)
+def silos(query: PageQuery) -> SiloList:
     """List the silos of the federation."""
     with services().database.reading() as session:
-        rows = session.scalars(select(Silo).order_by(Silo.name)).all()
-        return SiloList(silos=tuple(_view(session, row, current_actor()) for row in rows))
+        found = page(session, select(Silo), query, Silo.name)
+        return SiloList(silos=tuple(_view(session, row, current_actor()) for row in found.rows), next=found.next)
 
 
 @route(blueprint, "GET", "/silos/<silo_id>", returns=SiloView, roles=PERSON)

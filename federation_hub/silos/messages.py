@@ -57,6 +57,8 @@ class SiloView(Message):
 
 
 class SiloList(Message):
-    """All silos of the federation."""
+    """Silos of the federation, by name."""
 
     silos: tuple[SiloView, ...]
+    next: str | None = None
+    """The cursor of the next page, where there is one."""

@@ -58,11 +58,12 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
 
 
 def test_every_operation_says_who_may_call_it_and_what_comes_back(document: dict[str, Any]) -> None:
-    """A summary, a role that exists, an answer, and the problem document for everything else."""
+    """A summary, a role that exists, an answer, and the problem document for each refusal."""
     for method, path, entry in operations(document):
         assert entry["summary"].endswith("."), path
         assert set(entry.get("security", [{"token": []}])[0]["token"]) <= CALLERS
-        assert "default" in entry["responses"], path
+        assert {"429", "500"} <= set(entry["responses"]), path
+        assert "default" not in entry["responses"], path
         if method in ("post", "patch") and path.endswith(("claim", "heartbeat", "result", "uploads", "enrolments")):
             assert entry["requestBody"]["required"]
 

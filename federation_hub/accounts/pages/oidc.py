@@ -46,6 +46,8 @@ def leave() -> AnyResponse:
 def come_in() -> AnyResponse:
     """Take the browser back from the provider, verify what it brings, and begin a session."""
     answer, hub = request.args, services()
+    if hub.config.identity_provider is None:
+        raise MedSiloError("not-found")
     with hub.database.session() as session:
         found = come_back(
             session, answer.get("state", "")[:200], request.cookies.get(browser.cookie_name("journey")), now()

@@ -1,0 +1,127 @@
+"""What people and programs should not send, in every text field there is: refused by code, never echoed, never run."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from werkzeug.test import TestResponse
+
+from federation_hub.cli.reference import whole_document
+from silo_node.wire.versions import CURRENT, HEADER
+from tests.contract.walking import Walk, walk
+from tests.hub.browsing import Visitor
+from tests.hub.conftest import showcase_home
+
+__all__ = ["showcase_home"]
+MARK = "Doe^Jane"
+HOSTILE = (
+    f"{MARK}'; DROP TABLE person; --",
+    f'{MARK}" OR "1"="1',
+    f"<script>alert('{MARK}')</script>",
+    f"{{{{ 7 * 7 }}}}{{% raw %}}${{7*7}} {MARK}",
+    f"{MARK}\x00\r\nSet-Cookie: a=b",
+    f"../../../etc/passwd {MARK}",
+)
+WRONG_TYPES: tuple[Any, ...] = (None, 7, -1.5, True, [], {}, [[[[]]]], {"a": {"b": MARK}}, "x" * 100_000 + MARK)
+DOCUMENT = whole_document()
+WITH_BODY = sorted(
+    (method, path, operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].rsplit("/", 1)[1])
+    for path, found in DOCUMENT["paths"].items()
+    for method, operation in found.items()
+    if "application/json" in operation.get("requestBody", {}).get("content", {})
+)
+
+
+@pytest.fixture(scope="module")
+def walking(showcase_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
+    """A filled hub with people and silos."""
+    home = tmp_path_factory.mktemp("hostile") / "hub"
+    shutil.copytree(showcase_home, home)
+    yield from walk(home, requests_per_minute=10**6, anonymous_requests_per_minute=10**6)
+
+
+def ask(walking: Walk, method: str, path: str, body: bytes) -> list[TestResponse]:
+    """Send a body to a route as those who might be let in."""
+    address = walking.path(path.replace("{", "<").replace("}", ">"))
+    found = []
+    for name in ("hub-admin", "stranger", "silo"):
+        headers = {"Authorization": f"Bearer {walking.callers[name].token}", HEADER: str(CURRENT)}
+        client = walking.app.test_client()
+        found.append(client.open(address, method=method.upper(), data=body, headers=headers, buffered=True))
+    return found
+
+
+def filled(name: str, value: Any) -> dict[str, Any]:
+    """Return a message with this value in each of its fields, and in each field of what lies inside."""
+    fields = DOCUMENT["components"]["schemas"][name].get("properties", {})
+    return {field: _inner(schema, value) for field, schema in fields.items()}
+
+
+def _inner(schema: dict[str, Any], value: Any) -> Any:
+    if "$ref" in schema:
+        inner = schema["$ref"].rsplit("/", 1)[1]
+        return filled(inner, value) if DOCUMENT["components"]["schemas"][inner].get("properties") else value
+    return [_inner(schema["items"], value)] if schema.get("type") == "array" and "items" in schema else value
+
+
+@pytest.mark.parametrize(("method", "path", "message"), WITH_BODY, ids=[f"{m} {p}" for m, p, _ in WITH_BODY])
+def test_a_hostile_body_never_breaks_anything_and_is_never_echoed_by_a_refusal(
+    walking: Walk, method: str, path: str, message: str
+) -> None:
+    """SQL, HTML, templates, control characters and wrong types in every field; unknown fields; no JSON at all."""
+    bodies = [json.dumps(filled(message, value)).encode() for value in (*HOSTILE, *WRONG_TYPES)]
+    bodies += [json.dumps({MARK: MARK}).encode(), MARK.encode(), b"\xff\xfe", b"[" * 5000, b'{"a": NaN}', b""]
+    for body in bodies:
+        for answer in ask(walking, method, path, body):
+            assert answer.status_code < 500, body[:80]
+            if answer.status_code == 201:
+                # A name is one line of text and may be this one; that it stays text is shown below.
+                continue
+            assert answer.status_code >= 400, body[:80]
+            assert answer.mimetype == "application/problem+json"
+            assert MARK not in answer.text
+            assert "patient" not in answer.text
+
+
+def test_a_body_without_end_is_not_read(walking: Walk) -> None:
+    """Strangers send little, people with a token what the settings allow."""
+    client = walking.app.test_client()
+    huge = b'{"code": "' + b"x" * 70_000 + b'"}'
+    assert client.post("/api/v1/enrolments", data=huge).status_code == 413
+    assert client.post("/api/v1/oauth/token", data={"client_id": "x" * 70_000}).status_code in (400, 413)
+    form = {"name": "x" * 70_000, "password": "x", "next": ""}
+    headers = {"Sec-Fetch-Site": "same-origin"}
+    assert client.post("/sign-in", data=form, headers=headers).status_code == 413
+
+
+@pytest.mark.parametrize("text", [*HOSTILE[:4], "'", "%", "\\", "𝕏" * 30, "‮evil"])
+def test_text_that_is_taken_stays_text_on_every_page(walking: Walk, text: str) -> None:
+    """A name may hold anything one line of text can; no page runs it, and no query means something else by it."""
+    admin = {"Authorization": f"Bearer {walking.callers['hub-admin'].token}"}
+    client = walking.app.test_client()
+    made = client.post("/api/v1/organisations", json={"name": text}, headers=admin)
+    assert made.status_code in (201, 409), made.text
+    listed = client.get("/api/v1/organisations", headers=admin).get_json()["organisations"]
+    assert text in [row["name"] for row in listed]
+    browser = Visitor(walking.app.test_client())
+    browser.http.set_cookie("medsilo-session", walking.callers["hub-admin"].cookie or "")
+    page = browser.get("/admin/people").text
+    assert "<script>" not in page
+    assert "49" not in page.split('<h2 id="places">')[1].split("</dl>")[0]
+
+
+@pytest.mark.parametrize("path", ["/audit", "/audit.csv", "/sign-in", "/device", "/join"])
+def test_nonsense_in_a_query_string_is_refused_or_ignored(walking: Walk, path: str) -> None:
+    """And never comes back as anything but text."""
+    browser = Visitor(walking.app.test_client())
+    browser.http.set_cookie("medsilo-session", walking.callers["hub-admin"].cookie or "")
+    names = ("actor", "action", "subject", "since", "until", "cursor", "limit", "next", "code", "whatever")
+    for value in HOSTILE:
+        for name in names:
+            answer = browser.get(path, query_string={name: value})
+            assert answer.status_code < 500
+            assert f"<script>alert('{MARK}" not in answer.text
+            assert "Set-Cookie: a=b" not in str(answer.headers)
