@@ -20,6 +20,7 @@ CODES: frozenset[str] = frozenset(
         "label-unknown",
         "malformed-message",
         "model-incompatible",
+        "model-not-deterministic",
         "network-argument-invalid",
         "network-too-large",
         "network-unknown",
