@@ -48,6 +48,8 @@ class Operation:
     roles: frozenset[str] | None
     sends_bytes: bool
     returns_bytes: bool
+    form: type[BaseModel] | None
+    refusal: type[BaseModel] | None
 
 
 def route(
@@ -63,8 +65,13 @@ def route(
     inactive_silos: bool = False,
     sends_bytes: bool = False,
     returns_bytes: bool = False,
+    form: type[BaseModel] | None = None,
+    refusal: type[BaseModel] | None = None,
 ) -> Callable[[View], View]:
-    """Register a view; see the module's docstring. ``inactive_silos`` lets pending and suspended silos in, too."""
+    """Register a view; see the module's docstring. ``inactive_silos`` lets pending and suspended silos in, too.
+
+    A view with a ``form`` reads it by itself, and refuses it with a ``refusal`` and status 400.
+    """
     operation = Operation(
         method=method,
         body=body,
@@ -74,6 +81,8 @@ def route(
         roles=None if roles is None else frozenset(roles),
         sends_bytes=sends_bytes,
         returns_bytes=returns_bytes,
+        form=form,
+        refusal=refusal,
     )
 
     def register(view: View) -> View:

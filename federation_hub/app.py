@@ -6,6 +6,7 @@ from flask import Flask
 
 from federation_hub import health, openapi
 from federation_hub.accounts import api as accounts
+from federation_hub.accounts import oauth
 from federation_hub.associations import api as associations
 from federation_hub.benchmarks import api as benchmarks
 from federation_hub.config import HubConfig
@@ -39,6 +40,7 @@ _APIS = (
     intake,
     leaderboards,
     models,
+    oauth,
     openapi,
     silos,
     storage,
@@ -70,5 +72,6 @@ def create_app(config: HubConfig, *, engine: "Engine | None" = None, services: S
     app.register_blueprint(health.blueprint)
     for module in _APIS:
         app.register_blueprint(module.blueprint, url_prefix=API)
+    app.register_blueprint(oauth.metadata)
     app.register_blueprint(pages.blueprint)
     return app

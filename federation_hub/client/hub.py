@@ -267,6 +267,17 @@ class Hub:
         """Return the newest leaderboard snapshot of a benchmark."""
         return cast(Record, self.connection.get(f"/benchmarks/{name}/leaderboard", version=version))
 
+    def snapshot(self, digest: str) -> bytes:
+        """Return a leaderboard snapshot in the very bytes its digest names."""
+        return self.connection.send("GET", f"/snapshots/{digest}").content
+
+    def snapshot_inputs(self, digest: str) -> bytes:
+        """Return what a snapshot was computed from.
+
+        Raises ``inputs-withheld`` where a hospital on it keeps its own results to itself.
+        """
+        return self.connection.send("GET", f"/snapshots/{digest}/inputs").content
+
     def leaderboard_frame(self, name: str, *, version: int | None = None) -> pandas.DataFrame:
         """Return the leaderboard as a pandas table, one row a model, best first. Needs pandas."""
         import pandas

@@ -19,7 +19,7 @@ def read_board(body: bytes) -> Board:
     snapshot = parse_object(body)
     rows = [row for row in snapshot["rows"] if row["status"] in ("ranked", "compared")]
     names = {row["model"]: row["name"] for row in snapshot["rows"]}
-    sites = _ordered({cell["site"] for row in rows for cell in row["per_site"]})
+    sites = _ordered(set(snapshot["shown_sites"]))
     return Board(
         metric=snapshot["metric"]["name"],
         direction=snapshot["metric"]["direction"],
@@ -123,9 +123,16 @@ def _misses_floor(snapshot: Json, value: float | None) -> bool:
 
 
 def _site_values(snapshot: Json, row: Json, sites: Sequence[str]) -> tuple[SiteValue, ...]:
-    cells = {cell["site"]: cell for cell in row["per_site"]}
+    cells = _cells(snapshot["shown_sites"], row["per_site"])
     worst = (row["worst_site"] or {}).get("site")
     return tuple(_site_value(snapshot, site, cells.get(site), worst == site) for site in sites)
+
+
+def _cells(names: Sequence[str], columns: Json) -> dict[str, Json]:
+    """Return a row's cells by site, from the columns a snapshot keeps them in."""
+    keys = ("estimate", "low", "high", "cases")
+    cells = (dict(zip(keys, values, strict=True)) for values in zip(*(columns[key] for key in keys), strict=True))
+    return {names[site]: cell for site, cell in zip(columns["sites"], cells, strict=True)}
 
 
 def _site_value(snapshot: Json, site: str, cell: Json | None, worst: bool) -> SiteValue:

@@ -13,6 +13,7 @@ from federation_hub.entries.service import kept_back
 from federation_hub.entries.tables import Entry
 from federation_hub.evaluations.service import is_baseline
 from federation_hub.evaluations.tables import EstimateBlockRow
+from federation_hub.leaderboards.inputs import from_manifest, manifest, open_to_all
 from federation_hub.leaderboards.publication import sites_of_benchmark
 from federation_hub.leaderboards.snapshots import AcceptedBlock, BoardInputs, ListedModel, snapshot_bytes
 from federation_hub.leaderboards.tables import Snapshot
@@ -39,7 +40,7 @@ def refresh(session: Session, services: Services, name: str, version: int) -> st
     digest = digest_bytes(body)
     if standing is not None and standing.digest == digest:
         return digest
-    _stand(session, benchmark, digest, body, standing)
+    _stand(session, Snapshot(digest=digest, benchmark_id=benchmark.id, body=body), inputs, standing)
     return digest
 
 
@@ -57,6 +58,33 @@ def snapshot_of(session: Session, digest: str) -> Snapshot:
     if snapshot is None:
         raise MedSiloError("not-found")
     return snapshot
+
+
+def inputs_of(session: Session, snapshot: Snapshot) -> BoardInputs:
+    """Return what a snapshot was computed from; raises ``not-found`` for one that was made before that was kept."""
+    if snapshot.manifest is None:
+        raise MedSiloError("not-found")
+    benchmark = session.get_one(Benchmark, snapshot.benchmark_id)
+    rows = session.scalars(select(EstimateBlockRow).where(EstimateBlockRow.digest.in_(snapshot.manifest["blocks"])))
+    blocks = tuple(AcceptedBlock(row.digest, row.silo_id, row.block) for row in rows)
+    return from_manifest(snapshot.manifest, benchmark.definition, benchmark.digest, blocks)
+
+
+def readable_inputs(session: Session, digest: str, actor: Actor) -> BoardInputs:
+    """Return a snapshot's inputs for whoever may have them: everybody, or only those who answer for the benchmark.
+
+    Raises ``not-found``, and ``inputs-withheld`` where a hospital keeps its own results to itself, then or by now.
+    """
+    snapshot = snapshot_of(session, digest)
+    inputs = inputs_of(session, snapshot)
+    benchmark = session.get_one(Benchmark, snapshot.benchmark_id)
+    answers = "benchmark-owner" in actor.roles and actor.organisation_id == benchmark.owner_organisation_id
+    if answers or "hub-admin" in actor.roles:
+        return inputs
+    present = sites_of_benchmark(session, benchmark.name)
+    if not open_to_all(inputs) or not all(present[block.silo_id].shown for block in inputs.blocks):
+        raise MedSiloError("inputs-withheld")
+    return inputs
 
 
 def publish_site(session: Session, services: Services, silo_id: str, wish: Publication, actor: Actor) -> None:
@@ -92,16 +120,17 @@ def _standing(session: Session, benchmark: Benchmark) -> Snapshot | None:
     )
 
 
-def _stand(session: Session, benchmark: Benchmark, digest: str, body: bytes, standing: Snapshot | None) -> None:
-    earlier = session.get(Snapshot, digest)
+def _stand(session: Session, found: Snapshot, inputs: BoardInputs, standing: Snapshot | None) -> None:
+    earlier = session.get(Snapshot, found.digest)
     if standing is not None:
-        standing.superseded_by = digest
+        standing.superseded_by = found.digest
     if earlier is not None:
         earlier.superseded_by = None
     else:
-        session.add(Snapshot(digest=digest, benchmark_id=benchmark.id, body=body))
+        found.manifest = manifest(inputs)
+        session.add(found)
     session.flush()
-    record(session, SYSTEM, "leaderboard.stand", digest, None, "standing")
+    record(session, SYSTEM, "leaderboard.stand", found.digest, None, "standing")
 
 
 def _blocks(session: Session, benchmark: Benchmark) -> tuple[AcceptedBlock, ...]:

@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 
 from federation_hub.associations.tables import Association
 from federation_hub.benchmarks.tables import Benchmark
-from federation_hub.leaderboards.publication import PublicSite, sites_of_benchmark
+from federation_hub.leaderboards.labels import PublicSite
+from federation_hub.leaderboards.publication import sites_of_benchmark
 from federation_hub.leaderboards.verdict import Answer
 from federation_hub.models.tables import Model
 from federation_hub.services import services

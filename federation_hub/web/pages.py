@@ -5,6 +5,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as AnyResponse
 
+from federation_hub.accounts import pages as account_pages
 from federation_hub.benchmarks import pages as benchmark_pages
 from federation_hub.errors import ERROR_PAGE
 from federation_hub.evaluations import pages as evaluation_pages
@@ -17,7 +18,7 @@ from federation_hub.silos.tables import Silo
 from federation_hub.studies import pages as study_pages
 from federation_hub.studies.tables import Study
 from federation_hub.web import assets
-from federation_hub.web.methods import chapters
+from federation_hub.web.methods import chapters, quantities
 from federation_hub.web.rendering import page, prepare
 from federation_hub.web.words import plural
 from silo_node.wire.errors import ProblemDocument
@@ -32,7 +33,7 @@ def error_page(problem: ProblemDocument, request_id: str) -> Response:
 
 prepare(blueprint)
 blueprint.record(lambda setup: setup.app.extensions.update({ERROR_PAGE: error_page}))
-for domain in (benchmark_pages, leaderboard_pages, model_pages, study_pages, evaluation_pages):
+for domain in (benchmark_pages, leaderboard_pages, model_pages, study_pages, evaluation_pages, account_pages):
     blueprint.register_blueprint(domain.blueprint)
 
 
@@ -51,7 +52,7 @@ def favicon() -> AnyResponse:
 @blueprint.get("/methods")
 def methods() -> str:
     """Explain the statistics in the words of the code that computes them."""
-    return page("methods.html", chapters=chapters())
+    return page("methods.html", chapters=chapters(), quantities=quantities())
 
 
 @blueprint.get("/status")

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from flask import Blueprint, render_template, request
+from flask import Blueprint, g, render_template, request
 from flask.blueprints import BlueprintSetupState
 from jinja2 import StrictUndefined
 
+from federation_hub.accounts.actors import ANONYMOUS
 from federation_hub.services import services
 from federation_hub.web import assets, words
 from silo_node import __version__
@@ -39,6 +40,7 @@ GLOBALS: dict[str, object] = {
     "asset": assets.address,
     "provenance_notices": words.PROVENANCE_NOTICES,
     "metric_meanings": words.METRIC_MEANINGS,
+    "account_sections": words.ACCOUNT_SECTIONS,
 }
 
 
@@ -77,4 +79,4 @@ def link(kind: str, *parts: str | int) -> str:
 
 def page(template: str, **view: Any) -> str:
     """Render a page."""
-    return render_template(template, request=request, **view)
+    return render_template(template, request=request, actor=g.get("actor", ANONYMOUS), **view)

@@ -119,3 +119,11 @@ def plural(count: int, noun: str, plural_noun: str | None = None) -> str:
 def joined(names: list[str] | tuple[str, ...]) -> str:
     """Return names as a list in a sentence: ``A``, ``A and B``, ``A, B and C``."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
+
+
+_ADMIN = frozenset({"hub-admin"})
+ACCOUNT_SECTIONS: tuple[tuple[str, str, frozenset[str]], ...] = (
+    ("/account", "Account", frozenset()),
+    ("/account/tokens", "Tokens", frozenset()),
+)
+"""The pages behind the door: address, name, and which roles see them (none: everybody who is signed in)."""

@@ -136,6 +136,43 @@ PROBLEMS: dict[str, Problem] = {
         "Ask a second person to look at it, under an account of their own.",
     ),
     "same-side": Problem(403, "Whoever asks cannot approve", "Let the other side decide."),
+    # accounts
+    "sign-in-failed": Problem(
+        403, "That name and password do not fit", "Try again, or ask the hub's admin for a link."
+    ),
+    "sign-in-paused": Problem(429, "Too many attempts to sign in", "Wait for the time the Retry-After header gives."),
+    "password-weak": Problem(
+        422,
+        "The password is too easy to guess",
+        "Take at least 12 characters, such as four random words, and not your name.",
+    ),
+    "invitation-invalid": Problem(
+        403, "This link was used before, or is too old", "Ask the hub's admin for a new one."
+    ),
+    "role-unknown": Problem(
+        422, "There is no such role", "Roles: reader, researcher, benchmark-owner, data-steward, hub-admin."
+    ),
+    "last-admin": Problem(409, "A hub keeps at least one admin", "Give the role to somebody else first."),
+    "scope-too-wide": Problem(
+        403, "A token cannot do more than whoever makes it", "Ask for fewer roles or a shorter time."
+    ),
+    "device-code-unknown": Problem(
+        404, "That code is not waiting for anybody", "Codes last 15 minutes; run medsilo login again."
+    ),
+    "identity-unknown": Problem(
+        403,
+        "Nobody here is linked to that identity",
+        "Open your invitation's link first, or sign in with a password and link it on your account's page.",
+    ),
+    "identity-provider-failed": Problem(
+        502, "The identity provider's answer does not hold", "Begin again; tell the hub's operator if it stays."
+    ),
+    "idempotency-mismatch": Problem(
+        422, "That key was used for another request", "Use a fresh Idempotency-Key for each new request."
+    ),
+    "idempotency-busy": Problem(
+        409, "The first request with that key is still being answered", "Repeat it in a moment, with the same key."
+    ),
     # enrolment
     "enrolment-code-invalid": Problem(403, "The enrolment code is not valid", "Ask the hub's admin for a new code."),
     "enrolment-code-expired": Problem(
@@ -168,6 +205,16 @@ PROBLEMS: dict[str, Problem] = {
     "quota-exceeded": Problem(507, "There is no room", "Free space, or ask for a larger quota."),
     "disk-full": Problem(507, "The disk is full", "Free space; work goes on by itself afterwards."),
     # benchmarks and cohorts
+    "inputs-withheld": Problem(
+        403,
+        "A hospital on this board keeps its own results to itself",
+        "Ask the benchmark's owner, who may recompute it.",
+    ),
+    "snapshot-differs": Problem(
+        409,
+        "Computed anew, the leaderboard is another one",
+        "Compare the versions of the statistics, numpy and scipy it names; with the same ones, tell the hub's operator.",
+    ),
     "benchmark-unknown": Problem(404, "There is no such benchmark version", "List the benchmarks."),
     "benchmark-immutable": Problem(409, "A published benchmark version cannot change", "Publish a new version."),
     "benchmark-invalid": Problem(422, "The benchmark definition is not valid", "Run medsilo benchmark check."),

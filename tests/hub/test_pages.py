@@ -122,7 +122,7 @@ def test_every_page_a_reader_can_reach_is_there_and_sound(client: FlaskClient) -
         assert len(ids) == len(set(ids)), path
         assert set(page.attributes("aria-labelledby")) <= set(ids), path
     kinds = {path.split("/")[1] for path in paths}
-    assert kinds == {"", "benchmarks", "models", "studies", "snapshots", "methods", "status"}
+    assert kinds == {"", "benchmarks", "models", "studies", "snapshots", "methods", "status", "sign-in"}
 
 
 def test_every_page_works_under_a_policy_without_scripts_and_inline_styles(client: FlaskClient) -> None:

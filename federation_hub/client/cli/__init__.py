@@ -20,10 +20,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(name="login")(login.login)
-app.command(name="leaderboard")(leaderboard.leaderboard)
 app.command(name="demo")(demo.demo)
 app.command(name="simulate")(simulate.simulate)
 app.add_typer(benchmark.app, name="benchmark")
+app.add_typer(leaderboard.app, name="leaderboard")
 app.add_typer(model.app, name="model")
 app.add_typer(evaluation.app, name="evaluation")
 app.add_typer(study.app, name="study")
