@@ -7,6 +7,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from federation_hub.accounts import pages as account_pages
 from federation_hub.benchmarks import pages as benchmark_pages
+from federation_hub.entries import pages as entry_pages
 from federation_hub.errors import ERROR_PAGE
 from federation_hub.evaluations import pages as evaluation_pages
 from federation_hub.evaluations.tables import EstimateBlockRow, Evaluation
@@ -33,7 +34,15 @@ def error_page(problem: ProblemDocument, request_id: str) -> Response:
 
 prepare(blueprint)
 blueprint.record(lambda setup: setup.app.extensions.update({ERROR_PAGE: error_page}))
-for domain in (benchmark_pages, leaderboard_pages, model_pages, study_pages, evaluation_pages, account_pages):
+for domain in (
+    benchmark_pages,
+    leaderboard_pages,
+    model_pages,
+    study_pages,
+    evaluation_pages,
+    account_pages,
+    entry_pages,
+):
     blueprint.register_blueprint(domain.blueprint)
 
 

@@ -64,6 +64,25 @@ NOTES = {
     "not-estimable": "With fewer than three hospitals an interval is about these hospitals only, not about new ones.",
 }
 
+CELLS = {
+    "released": "released",
+    "undefined": "released, without a value",
+    "disputed": "disputed",
+    "withdrawn": "withdrawn",
+    "waiting": "waiting for the hospital",
+    "running": "running",
+    "held": "done; a person there has to release it",
+    "declined": "declined",
+    "refused": "refused",
+    "missing": "not asked",
+}
+"""Where a model stands at a hospital."""
+
+
+def cell(name: str) -> str:
+    """Return where a model stands at a hospital in words."""
+    return CELLS.get(name, name)
+
 
 def metric_name(name: str) -> str:
     """Return how a metric is written in a heading."""
@@ -125,5 +144,7 @@ _ADMIN = frozenset({"hub-admin"})
 ACCOUNT_SECTIONS: tuple[tuple[str, str, frozenset[str]], ...] = (
     ("/account", "Account", frozenset()),
     ("/account/tokens", "Tokens", frozenset()),
+    ("/account/models", "Your models", frozenset({"researcher"})),
+    ("/submit", "Submit a model", frozenset({"researcher"})),
 )
 """The pages behind the door: address, name, and which roles see them (none: everybody who is signed in)."""
