@@ -93,6 +93,8 @@ def route(
             try:
                 if body is not None:
                     arguments["body"] = _parse_body(body, public=roles is None)
+                    # Before anything comes of it: a hub that is killed in between has not done what it never noted.
+                    note_body(current_actor())
                 if query is not None:
                     arguments["query"] = _parse_query(query)
                 return _answer(view(**arguments), operation)

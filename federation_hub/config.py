@@ -70,9 +70,9 @@ class HubConfig(BaseModel):
     chunk_bytes: Annotated[int, Field(ge=64 * 1024, le=64 * _MIB)] = 8 * _MIB
     """How much of an upload the hub asks for in one request."""
 
-    model_tiers: tuple[Literal[1, 2], ...] = (1,)
-    """Models that may be submitted: 1, code-free bundles; 2, ONNX. A site that does not run tier 2 answers no
-    evaluation with such a model in it, so agree with the sites first."""
+    model_tiers: tuple[Literal[1, 2, 3], ...] = (1,)
+    """Models that may be submitted: 1, code-free bundles; 2, ONNX; 3, containers, of which a bundle names the image. A
+    site runs what its own policy lets in, and serves the other models of an evaluation all the same."""
 
     submissions_per_month: Annotated[int, Field(ge=1, le=100_000)] = 100
     """Different models one organisation may submit in a calendar month; each site has a budget of its own."""

@@ -22,6 +22,7 @@ CODES: frozenset[str] = frozenset(
         "model-incompatible",
         "model-not-deterministic",
         "network-argument-invalid",
+        "network-not-private",
         "network-too-large",
         "network-unknown",
         "sandbox-limit",

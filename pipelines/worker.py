@@ -28,6 +28,7 @@ from pipelines.job import (
     PrepareJob,
     ProgressEvent,
     ReadyEvent,
+    StageJob,
     StopCommand,
     TrainSession,
     read_command,
@@ -100,7 +101,7 @@ def run(job: Job, protocol: Protocol, commands: Iterable[str]) -> int:
     return 0
 
 
-def _do(job: PrepareJob | EvaluateJob | CheckJob | PredictJob, protocol: Protocol) -> None:
+def _do(job: PrepareJob | EvaluateJob | StageJob | CheckJob | PredictJob, protocol: Protocol) -> None:
     """Run a batch job. Imports are here because each loads torch and MONAI, and only the kind at hand is needed."""
     if isinstance(job, PrepareJob):
         from pipelines.preparation.prepare import prepare_cases
@@ -110,6 +111,10 @@ def _do(job: PrepareJob | EvaluateJob | CheckJob | PredictJob, protocol: Protoco
         from pipelines.inference import evaluate_models
 
         evaluate_models(job, protocol.progress)
+    elif isinstance(job, StageJob):
+        from pipelines.answers import stage_images
+
+        stage_images(job)
     elif isinstance(job, PredictJob):
         from pipelines.prediction import predict_case
 

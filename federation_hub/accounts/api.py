@@ -6,10 +6,11 @@ from flask import Blueprint
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from federation_hub.accounts import invitations
+from federation_hub.accounts import invitations, trail
 from federation_hub.accounts.browser import here
 from federation_hub.accounts.invitations import NewInvitation
 from federation_hub.accounts.messages import (
+    AuditList,
     InvitationLink,
     Me,
     NewOrganisation,
@@ -33,9 +34,11 @@ from federation_hub.accounts.service import (
     set_roles,
 )
 from federation_hub.accounts.tables import Organisation, Person
+from federation_hub.accounts.trail import READERS, TrailQuery
 from federation_hub.accounts.views import organisation_views, person_views, token_view, tokens_in_force
 from federation_hub.api import PERSON, current_actor, route
 from federation_hub.db import now
+from federation_hub.paging import PageQuery, page
 from federation_hub.services import services
 
 blueprint = Blueprint("accounts", __name__)
@@ -80,12 +83,12 @@ def revoke_token(token_id: str) -> None:
         revoke_own(session, current_actor(), token_id)
 
 
-@route(blueprint, "GET", "/persons", returns=PersonList, roles=_ADMIN)
-def persons() -> PersonList:
+@route(blueprint, "GET", "/persons", query=PageQuery, returns=PersonList, roles=_ADMIN)
+def persons(query: PageQuery) -> PersonList:
     """List everybody with an account."""
     with services().database.reading() as session:
-        rows = session.scalars(select(Person).order_by(Person.name)).all()
-        return PersonList(persons=person_views(session, rows))
+        found = page(session, select(Person), query, Person.name)
+        return PersonList(persons=person_views(session, found.rows), next=found.next)
 
 
 @route(blueprint, "POST", "/persons", body=PersonInvitation, returns=InvitationLink, status=201, roles=_ADMIN)
@@ -126,12 +129,12 @@ def reinstate_person(person_id: str) -> PersonView:
         return _view(session, set_active(session, person_id, True, actor=current_actor()))
 
 
-@route(blueprint, "GET", "/organisations", returns=OrganisationList, roles=PERSON)
-def organisations() -> OrganisationList:
+@route(blueprint, "GET", "/organisations", query=PageQuery, returns=OrganisationList, roles=PERSON)
+def organisations(query: PageQuery) -> OrganisationList:
     """List the organisations of the federation."""
     with services().database.reading() as session:
-        rows = session.scalars(select(Organisation).order_by(Organisation.name)).all()
-        return OrganisationList(organisations=organisation_views(session, rows))
+        found = page(session, select(Organisation), query, Organisation.name)
+        return OrganisationList(organisations=organisation_views(session, found.rows), next=found.next)
 
 
 @route(blueprint, "POST", "/organisations", body=NewOrganisation, returns=OrganisationView, status=201, roles=_ADMIN)
@@ -140,6 +143,14 @@ def make_organisation(body: NewOrganisation) -> OrganisationView:
     with services().database.session() as session:
         found = add_organisation(session, body.name, actor=current_actor())
         return organisation_views(session, [found])[0]
+
+
+@route(blueprint, "GET", "/audit", query=TrailQuery, returns=AuditList, roles=READERS)
+def audit(query: TrailQuery) -> AuditList:
+    """Read the audit trail, the newest first: the hub's admin all of it, a data steward what is the organisation's."""
+    with services().database.reading() as session:
+        found = trail.read(session, current_actor(), query)
+        return AuditList(entries=trail.views(session, found.rows), next=found.next)
 
 
 def _view(session: Session, person: Person) -> PersonView:

@@ -30,7 +30,7 @@ from silo_node.wire.errors import MedSiloError
 
 FORM_BYTES = 64 * 1024
 SIGN_IN = "/sign-in"
-HOME = "/account"
+HOME = "/dashboard"
 """Where one is after signing in."""
 
 View = TypeVar("View", bound=Callable[..., Any])

@@ -96,6 +96,7 @@ class PersonList(Message):
     """Persons, by name."""
 
     persons: tuple[PersonView, ...]
+    next: str | None = None
 
 
 class NewOrganisation(Message):
@@ -118,6 +119,7 @@ class OrganisationList(Message):
     """Organisations, by name."""
 
     organisations: tuple[OrganisationView, ...]
+    next: str | None = None
 
 
 class AuditView(Message):
@@ -141,3 +143,4 @@ class AuditList(Message):
     """Lines of the audit trail, the newest first."""
 
     entries: tuple[AuditView, ...]
+    next: str | None = None

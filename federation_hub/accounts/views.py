@@ -35,7 +35,7 @@ def person_views(session: Session, rows: Sequence[Person]) -> tuple[PersonView, 
 def organisation_views(session: Session, rows: Sequence[Organisation]) -> tuple[OrganisationView, ...]:
     """Return organisations with how many persons and silos each has."""
     persons, silos = (
-        dict(session.execute(select(table.organisation_id, func.count()).group_by(table.organisation_id)).tuples())
+        dict(session.execute(select(table.organisation_id, func.count()).group_by(table.organisation_id)).all())
         for table in (Person, Silo)
     )
     return tuple(

@@ -17,6 +17,7 @@ from silo_node.wire.base import Digest, Name, Title
 from silo_node.wire.benchmarks import BenchmarkReference
 from silo_node.wire.errors import BadInput, ConfigError
 from silo_node.wire.models import ModelReference
+from silo_node.wire.privacy import Privacy
 from silo_node.wire.soundness import first_fault
 from silo_node.wire.strategies import Combination, FedAvg, Mean, Strategy
 from silo_node.wire.studies import LocalTraining, StudyPlan
@@ -52,6 +53,8 @@ class PlanFile(BaseModel):
     norm_bound: Annotated[float, Field(gt=0, le=1e12)] | None = None
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     local: LocalTraining = LocalTraining()
+    privacy: Privacy | None = None
+    """What a patient or a silo is promised: a table with its ``unit`` and ``epsilon``."""
 
 
 def read_plan(path: Path) -> PlanFile:
@@ -110,6 +113,7 @@ def exact_plan(
             robust=plan.robust,
             local=plan.local,
             norm_bound=plan.norm_bound,
+            privacy=plan.privacy,
             seed=plan.seed,
         )
     except ValidationError as error:
@@ -143,6 +147,12 @@ batch_size = {local.batch_size}
 optimiser = "{local.optimiser}"
 learning_rate = {local.learning_rate}
 augment = {str(local.augment).lower()}
+
+# [privacy]              # differential privacy; see docs/explanation/privacy.md
+# unit = "patient"       # noise in the silos' training; or "silo": noise at the hub
+# epsilon = 8.0
+# delta = 1e-5
+# clipping_norm = 1.0
 """
 
 

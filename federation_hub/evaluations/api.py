@@ -215,6 +215,7 @@ def _view(session: Session, row: Evaluation, benchmark: Benchmark, actor: Actor)
         code=row.code,
         reason=row.reason,
         result=result_view(block) if block else None,
+        refused=row.refused,
         held=task.held if task else False,
         progress_done=task.progress_done if task else 0,
         progress_total=task.progress_total if task else 0,

@@ -45,6 +45,9 @@ class EvaluationView(Message):
     """Why it was asked for again."""
 
     result: ResultView | None
+    refused: dict[Digest, Code]
+    """Models the site did not run, with its code for each; it ran the others."""
+
     held: bool
     progress_done: int
     progress_total: int

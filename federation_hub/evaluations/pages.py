@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Blueprint
+from flask import Blueprint, Response
 from markupsafe import Markup
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -15,6 +15,7 @@ from federation_hub.leaderboards.publication import sites_of_benchmark
 from federation_hub.models.tables import Model
 from federation_hub.services import services
 from federation_hub.stored import read_stored
+from federation_hub.web.data_tables import DataTable, answer
 from federation_hub.web.rendering import link, page
 from federation_hub.web.words import band, plural, reason
 from silo_node.web.formats import MISSING, minute, seconds
@@ -59,20 +60,37 @@ class EvaluationPage:
     board_href: str
     models: tuple[EvaluatedModel, ...]
     facts: Facts
+    path: str
+    live: bool
+    """It is under way, so the page looks again by itself."""
 
 
 @blueprint.get("/evaluations/<evaluation_id>")
 def evaluation(evaluation_id: str) -> str:
     """Show one evaluation; those at a site that publishes nothing have no page."""
     with services().database.reading() as session:
-        found = session.get(Evaluation, evaluation_id)
-        if found is None:
-            raise MedSiloError("not-found")
-        benchmark = session.get_one(Benchmark, found.benchmark_id)
-        site = sites_of_benchmark(session, benchmark.name).get(found.silo_id)
-        if site is None or not site.shown:
-            raise MedSiloError("not-found")
-        return page("evaluation.html", evaluation=_page(session, found, benchmark, site.label))
+        return page("evaluation.html", evaluation=_found(session, evaluation_id))
+
+
+@blueprint.get("/evaluations/<evaluation_id>/<table>.<any(csv, json):form>")
+def evaluation_table(evaluation_id: str, table: str, form: str) -> Response:
+    """Return the models of one evaluation as data."""
+    with services().database.reading() as session:
+        view = _found(session, evaluation_id)
+    rows = tuple((row.digest, row.name, row.failed, row.seconds, row.memory) for row in view.models)
+    columns = ("model", "name", "failed_predictions", "time_a_case", "peak_memory")
+    return answer((DataTable("models", f"{view.title} at {view.site}", columns, rows),), table, form)
+
+
+def _found(session: Session, evaluation_id: str) -> EvaluationPage:
+    found = session.get(Evaluation, evaluation_id)
+    if found is None:
+        raise MedSiloError("not-found")
+    benchmark = session.get_one(Benchmark, found.benchmark_id)
+    site = sites_of_benchmark(session, benchmark.name).get(found.silo_id)
+    if site is None or not site.shown:
+        raise MedSiloError("not-found")
+    return _page(session, found, benchmark, site.label)
 
 
 def _page(session: Session, evaluation: Evaluation, benchmark: Benchmark, label: str) -> EvaluationPage:
@@ -88,13 +106,15 @@ def _page(session: Session, evaluation: Evaluation, benchmark: Benchmark, label:
         provenance=benchmark.definition["provenance"],
         created=evaluation.created,
         sentence=_sentence(evaluation, block, row.state if row is not None else ""),
-        board_href=link("benchmarks", benchmark.name, benchmark.version),
+        board_href=link("benchmarks", benchmark.name, benchmark.version, "leaderboard"),
         models=tuple(
-            _model(digest, cards[digest]["name"], block, place)
-            for place, digest in enumerate(evaluation.models)
+            _model(digest, cards[digest]["name"], block, evaluation.refused)
+            for digest in evaluation.models
             if digest not in hidden
         ),
         facts=_facts(evaluation, row, block),
+        path=link("evaluations", evaluation.id),
+        live=evaluation.state == "open",
     )
 
 
@@ -108,9 +128,11 @@ def _sentence(evaluation: Evaluation, block: EstimateBlock | None, state: str) -
     return f"{models} on {band(count_band(block.cases))} cases, all on the same ones, in one run."
 
 
-def _model(digest: str, name: str, block: EstimateBlock | None, place: int) -> EvaluatedModel:
-    if block is None:
-        return EvaluatedModel(digest, name, MISSING, MISSING, MISSING)
+def _model(digest: str, name: str, block: EstimateBlock | None, refused: dict[str, Any]) -> EvaluatedModel:
+    if block is None or digest not in block.models:
+        told = f"not run: {reason(refused[digest])}" if digest in refused else MISSING
+        return EvaluatedModel(digest, name, told, MISSING, MISSING)
+    place = block.models.index(digest)
     use = block.resources[place]
     return EvaluatedModel(
         digest=digest,

@@ -71,6 +71,9 @@ class Evaluation(Base):
     reason: Mapped[str | None] = mapped_column(String(60))
     """Why it was asked for again, where somebody said so."""
 
+    refused: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
+    """Models the site did not run, by digest, with its code for each; the others are in the block."""
+
     created: Mapped[datetime] = mapped_column(default=now)
     finished: Mapped[datetime | None]
 

@@ -34,11 +34,14 @@ FILTERS: dict[str, Callable[..., str]] = {
     "state": words.state,
     "cell": words.cell,
     "plural": words.plural,
+    "xml_text": words.xml_text,
+    "timestamp": words.timestamp,
 }
 
 # Globals and not context, because a template that is imported for its macros sees no context.
 GLOBALS: dict[str, object] = {
     "asset": assets.address,
+    "integrity": assets.integrity,
     "provenance_notices": words.PROVENANCE_NOTICES,
     "metric_meanings": words.METRIC_MEANINGS,
     "account_sections": words.ACCOUNT_SECTIONS,

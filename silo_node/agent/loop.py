@@ -24,7 +24,7 @@ from silo_node.agent.consents import consider
 from silo_node.agent.courier import Courier
 from silo_node.agent.health import Pulse
 from silo_node.agent.lanes import Lane
-from silo_node.agent.node import Node, connection, pauses
+from silo_node.agent.node import Node, connection, pause_after, pauses
 from silo_node.agent.runner import KINDS, Runner
 from silo_node.agent.tasks import TaskBook
 from silo_node.identity import check_hub_key
@@ -77,6 +77,7 @@ class Agent:
         self._seen = self._journal.version()
         self._pauses = self._fresh_pauses()
         self._greeted = False
+        self._asked_until = 0.0
         self._counted, self._count_again = 0, 0.0
         self._pulse = Pulse(node.home)
         self._identity_stamp = _stamp(node.home)
@@ -115,9 +116,12 @@ class Agent:
         try:
             pause = self._ask()
         except HubUnavailable as error:
-            pause = next(self._pauses)
-            self._pulse.trouble("hub-gone", error.code)
-            _LOG.warning("the hub is not there", extra={"code": error.code, "retry_seconds": round(pause, 1)})
+            pause = pause_after(error, next(self._pauses), Random())  # noqa: S311  # jitter needs no secret
+            asked = error.retry_after > 0
+            self._asked_until = time.monotonic() + error.retry_after
+            self._pulse.trouble("asked-to-wait" if asked else "hub-gone", error.code)
+            words = "the hub asks to be left alone for a while" if asked else "the hub is not there"
+            _LOG.warning(words, extra={"code": error.code, "retry_seconds": round(pause, 1)})
             return pause
         except MedSiloError as error:
             self._pulse.trouble("refused", error.code)
@@ -173,8 +177,12 @@ class Agent:
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             self._pulse.beat(tuple(sorted(claim.task.task_id for claim in self._keeper.kept())))
-            if self._wake.wait(min(left, LOOK_SECONDS)) or self._journal.version() != self._seen:
+            woken = self._wake.wait(min(left, LOOK_SECONDS)) or self._journal.version() != self._seen
+            if woken and (self._stopping.is_set() or time.monotonic() >= self._asked_until):
                 break
+            if woken:
+                # Not before the hub has asked for; a set event would not be waited for at all.
+                self._stopping.wait(min(left, LOOK_SECONDS))
         self._wake.clear()
 
     def _end(self) -> None:

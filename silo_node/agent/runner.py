@@ -100,7 +100,7 @@ class Runner:
     def _round(self, hub: Hub, claim: Claim, body: RoundTask) -> tuple[Message, Path | None]:
         from silo_node.agent.rounds import StudySessions
 
-        self._sessions = self._sessions or StudySessions(self._node)
+        self._sessions = self._sessions or StudySessions(self._node, self._journal)
         agreed = agreed_plan(self._journal, self._node.identity, body.study_id)
         answer = self._sessions.answer(hub, claim, body, agreed)
         return answer.report, answer.update

@@ -92,8 +92,12 @@ class PolicyRefusal(MedSiloError):
     """A written rule says no."""
 
 
+@dataclass
 class HubUnavailable(MedSiloError):
     """The hub cannot be reached now."""
+
+    retry_after: float = 0.0
+    """Seconds the hub has asked to be left alone, where it said so."""
 
 
 class SandboxUnavailable(MedSiloError):
@@ -460,6 +464,11 @@ PROBLEMS: dict[str, Problem] = {
     ),
     "policy-study": Problem(403, "The site does not take part in that study", "The site's data steward decides."),
     "policy-model-tier": Problem(403, "This kind of model is not run here", "Send a code-free bundle."),
+    "container-unavailable": Problem(
+        503,
+        "This site has no container engine, or does not hold the model's image",
+        "The site's own people load an image by its digest.",
+    ),
     "policy-requester": Problem(
         403, "The site does not work for that organisation or person", "The site's data steward decides."
     ),
@@ -468,6 +477,22 @@ PROBLEMS: dict[str, Problem] = {
     ),
     "policy-budget": Problem(
         403, "The month's budget at the site is spent", "Wait for the next month; send fewer models."
+    ),
+    "privacy-budget": Problem(
+        403,
+        "The privacy of the cohort's patients would cost more than the site allows",
+        "Ask for less: a smaller epsilon, fewer rounds; what is spent does not come back.",
+    ),
+    "privacy-spent": Problem(
+        403, "The study has used up the steps its promise was made for", "Plan more spare rounds in another study."
+    ),
+    "privacy-unavailable": Problem(
+        503, "The packages for differential privacy are not installed here", "Install medsilo with its extra privacy."
+    ),
+    "network-not-private": Problem(
+        422,
+        "The network cannot be trained with differential privacy",
+        "Run medsilo model dp-ready; it says why, and can replace batch normalisation.",
     ),
     "policy-differencing": Problem(
         403,
@@ -528,6 +553,14 @@ PROBLEMS: dict[str, Problem] = {
         422,
         "The silos' steps cannot be made comparable with this local training",
         "Train with sgd and no proximal term, or take normalise_to away.",
+    ),
+    "plan-privacy-training": Problem(
+        422,
+        "The plan's other choices do not go with its promise of privacy",
+        "See the sentence; take one of the two away.",
+    ),
+    "plan-privacy-weak": Problem(
+        422, "The promise of privacy says too little to be called one", "Choose a smaller delta or epsilon."
     ),
     # statistics
     "too-few-cases": Problem(422, "Too few cases", "The value is left undefined."),

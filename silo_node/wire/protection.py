@@ -6,6 +6,8 @@ the study's page, and to the steward who decides.
 
 from dataclasses import dataclass
 
+from silo_node.wire.privacy import PatientPrivacy
+from silo_node.wire.promises import what_is_promised
 from silo_node.wire.strategies import (
     CentredClipping,
     Combination,
@@ -30,7 +32,7 @@ def what_protects_what(plan: StudyPlan) -> tuple[Answer, ...]:
     return (
         Answer("Who can see an update?", _who_sees()),
         Answer("Who could spoil the model?", _who_spoils(plan)),
-        Answer("What is a patient promised?", _what_is_promised()),
+        Answer("What is a patient promised?", what_is_promised(plan)),
         Answer("What leaves the building?", _what_leaves(plan)),
     )
 
@@ -80,17 +82,10 @@ def _beyond_the_liars(rule: Combination, quorum: int) -> tuple[str, ...]:
     )
 
 
-def _what_is_promised() -> tuple[str, ...]:
-    return (
-        "Images, labels and scores of single cases stay at the site.",
-        "No more than that: without differential privacy, who sees an update or the model may learn something "
-        "about a patient it was trained on.",
-    )
-
-
 def _what_leaves(plan: StudyPlan) -> tuple[str, ...]:
+    noisy = ", with the noise of differential privacy in it" if isinstance(plan.privacy, PatientPrivacy) else ""
+    timed = ", and the seconds of training" if plan.privacy is None else ""
     return (
-        f"In each of {plan.rounds} rounds one file: the change of the model's weights, as large as the model.",
-        "With it, and once more at the end, one rounded validation score, the number of validation cases, and the "
-        "seconds of training.",
+        f"In each of {plan.rounds} rounds one file: the change of the model's weights{noisy}, as large as the model.",
+        f"With it, and once more at the end, one rounded validation score and the number of validation cases{timed}.",
     )

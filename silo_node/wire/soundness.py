@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from silo_node.wire.promises import promise_fault
 from silo_node.wire.strategies import FLTrust, NormClipping, liars_assumed, sites_needed
 from silo_node.wire.studies import StudyPlan
 
@@ -16,7 +17,13 @@ class Unsound:
 
 def first_fault(plan: StudyPlan) -> Unsound | None:
     """Return the first reason why a plan cannot hold, or None for a sound one."""
-    return _too_few_sites(plan) or _root_absent(plan) or _idle_clipping(plan) or _not_normalisable(plan)
+    return (
+        _too_few_sites(plan)
+        or _root_absent(plan)
+        or _idle_clipping(plan)
+        or _not_normalisable(plan)
+        or _promise_not_kept(plan)
+    )
 
 
 def _too_few_sites(plan: StudyPlan) -> Unsound | None:
@@ -41,6 +48,11 @@ def _idle_clipping(plan: StudyPlan) -> Unsound | None:
     if isinstance(rule, NormClipping) and bound is not None and rule.radius >= bound:
         return Unsound("plan-clipping-idle", f"the radius {rule.radius:g} is not under the norm bound {bound:g}")
     return None
+
+
+def _promise_not_kept(plan: StudyPlan) -> Unsound | None:
+    fault = promise_fault(plan)
+    return Unsound(*fault) if fault else None
 
 
 def _not_normalisable(plan: StudyPlan) -> Unsound | None:
