@@ -116,7 +116,8 @@ def own_model(digest: str) -> str:
     with services().database.reading() as session:
         model = _own(models.model_of_digest(session, digest))
         entries = entries_view(session, model).entries
-        return page("submit/model.html", steps=STEPS, step=4, model=model, entries=entries, at=now())
+        live = model.state == "checking" or any(not entry.settled for entry in entries)
+        return page("submit/model.html", steps=STEPS, step=4, model=model, entries=entries, at=now(), live=live)
 
 
 @signed_in(blueprint, "POST", "/account/models/<digest>/withdraw", roles=RESEARCHER)
