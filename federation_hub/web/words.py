@@ -159,6 +159,7 @@ ACCOUNT_SECTIONS: tuple[tuple[str, str, frozenset[str]], ...] = (
     ("/account/tokens", "Tokens", frozenset()),
     ("/account/models", "Your models", frozenset({"researcher"})),
     ("/submit", "Submit a model", frozenset({"researcher"})),
+    ("/account/benchmarks", "Your benchmarks", _ADMIN | {"benchmark-owner"}),
     ("/admin/people", "People", _ADMIN),
     ("/admin/silos", "Silos", _ADMIN),
     ("/audit", "Audit trail", _ADMIN | {"data-steward"}),

@@ -115,6 +115,12 @@ def test_a_model_from_its_submission_to_the_reader(browser: Browser, town: Town,
         # Nobody clicks: the page asks again by itself while something may come.
         expect(ada.get_by_role("cell", name="released")).to_have_count(2, timeout=60_000)
         expect(ada.get_by_text("over 2 hospitals and 100 cases")).to_be_visible()
+        bo.get_by_role("link", name="Your benchmarks").click()
+        bo.get_by_role("link", name=f"{TITLE}, version 1").click()
+        expect(bo.get_by_role("row", name="Ada's network").get_by_role("link", name="released")).to_have_count(2)
+        sound(bo)
+        bo.get_by_role("button", name="Ask again").click()
+        expect(bo.get_by_role("row", name="Ada's network").get_by_role("link", name="released")).to_have_count(2)
         with reading(browser, viewport=NARROW) as reader:
             reader.goto(town.url)
             expect(reader.get_by_text("Ada's network")).to_have_count(0)

@@ -4,8 +4,9 @@ import io
 from datetime import UTC, datetime, timedelta
 
 from silo_node.wire.digests import digest_bytes
+from silo_node.wire.tasks import Decline
 from tests.hub.browsing import Visitor, signed_in
-from tests.hub.federation import Federation, bundle_bytes
+from tests.hub.federation import Federation, bundle_bytes, definition
 from tests.hub.test_entries import LAW, board, phase, reporting
 
 BUNDLE = "/submit/chest_phantom/1"
@@ -116,3 +117,33 @@ def test_what_a_researcher_writes_is_text(federation: Federation) -> None:
         text = ada.get(page).text
         assert "<script>alert" not in text
         assert "{{ 7 * 7 }}" in text
+
+
+def test_an_owner_sees_every_cell_and_asks_again_from_there(federation: Federation) -> None:
+    """A declined cell says why; asked again it waits; nobody else's owner sees the page or asks."""
+    owner = signed_in(federation, "Bo", "benchmark-owner", organisation="Board")
+    program = federation.person("Bo's program", "benchmark-owner", organisation="Board")
+    question = definition(**LAW)
+    assert program.post("/benchmarks", question).status_code == 201
+    silo = federation.silo()
+    silo.register_cohort(question)
+    federation.researcher().submit(bundle_bytes(1), "Declined one")
+    task = silo.claim()
+    assert task is not None
+    silo.post(f"/tasks/{task.task_id}/decline", Decline(code="policy-benchmark"))
+    assert "/account/benchmarks/chest_phantom/1" in owner.get("/account/benchmarks").text
+    path = "/account/benchmarks/chest_phantom/1"
+    page = owner.get(path).text
+    assert "Declined one" in page
+    assert "the site does not take part in that benchmark" in page
+    other = signed_in(federation, "Eve", "benchmark-owner", organisation="Elsewhere")
+    assert other.get(path).status_code == 403
+    wish = {"silo_id": silo.silo_id, "reason": "site-ready"}
+    assert other.send(f"{path}/retry", wish).status_code == 403
+    assert owner.send(f"{path}/retry", {**wish, "reason": "because"}).status_code == 422
+    assert silo.claim() is None
+    assert owner.send(f"{path}/retry", wish).status_code == 303
+    assert "waiting for the hospital" in owner.get(path).text
+    again = silo.claim()
+    assert again is not None
+    assert again.body.attempt == 2  # type: ignore[union-attr]
