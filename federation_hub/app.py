@@ -18,6 +18,7 @@ from federation_hub.intake import api as intake
 from federation_hub.keys import load_or_make_key
 from federation_hub.leaderboards import api as leaderboards
 from federation_hub.limits import limit
+from federation_hub.masking import api as masking
 from federation_hub.models import api as models
 from federation_hub.security import secure
 from federation_hub.services import EXTENSION, Services
@@ -39,6 +40,7 @@ _APIS = (
     evaluations,
     intake,
     leaderboards,
+    masking,
     models,
     oauth,
     openapi,

@@ -129,7 +129,7 @@ def _serve(job: TrainSession, protocol: Protocol, commands: Iterable[str]) -> No
     """Answer commands until ``stop`` or the end of input; a bad command or a failed round is told and survived."""
     from pipelines.session import TrainingRounds
 
-    rounds = TrainingRounds(job, protocol.progress)
+    rounds = TrainingRounds.opened(job, protocol.progress)
     protocol.send(ReadyEvent())
     for line in commands:
         if not line.strip():

@@ -34,6 +34,9 @@ CREATE TABLE IF NOT EXISTS told (
     benchmark TEXT NOT NULL, cohort TEXT NOT NULL, patients TEXT NOT NULL, created TEXT NOT NULL,
     PRIMARY KEY (benchmark, cohort)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS judged (
+    place INTEGER PRIMARY KEY, study_id TEXT NOT NULL, base TEXT NOT NULL, value REAL, verdict TEXT NOT NULL
+) STRICT;
 CREATE TABLE IF NOT EXISTS hold (
     item_id TEXT PRIMARY KEY, persons INTEGER NOT NULL
 ) STRICT;

@@ -215,6 +215,10 @@ class Hub:
         """Return one silo; its fingerprint is there for its own steward and the hub's admin."""
         return cast(Record, self.connection.get(f"/silos/{silo_id}"))
 
+    def signing_key(self, silo_id: str) -> str:
+        """Return the key a silo signs with now."""
+        return str(self.connection.get(f"/silos/{silo_id}/keys")["keys"][-1]["public_key"])
+
     def invite_silo(self, name: str, organisation: str) -> Record:
         """Make a place for a hospital's node and return its one-time code; needs the role of a hub admin."""
         return cast(Record, self.connection.post("/silos", {"name": name, "organisation": organisation}))

@@ -1,5 +1,6 @@
 """From a board and a query to what the leaderboard's template prints: rows with their drawings, groups, links."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -191,7 +192,7 @@ def _column(board: Board, query: BoardQuery, path: str, spec: ColumnSpec) -> Col
 
 
 def _groups(board: Board, entries: Iterable[Entry], axis: Axis, *, tied: bool) -> Iterable[Group]:
-    sizes = {entry.group: sum(other.group == entry.group for other in board.entries) for entry in board.entries}
+    sizes = Counter(entry.group for entry in board.entries)
     if not tied or not board.ranked:
         rows = tuple(draw(board, entry, axis) for entry in entries)
         return [Group(rows, 1, "")] if rows else []

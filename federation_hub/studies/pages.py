@@ -18,14 +18,17 @@ from federation_hub.models.tables import Model
 from federation_hub.services import services
 from federation_hub.silos.tables import Silo
 from federation_hub.stored import read_stored
+from federation_hub.studies.course import keeps_best
 from federation_hub.studies.progress import (
     RefusedUpdate,
     RoundRow,
     Scores,
+    SiteBeside,
     curve_lines,
     public_scores,
     refused_updates,
     round_rows,
+    sites_beside,
 )
 from federation_hub.studies.tables import Study, StudyRound, StudyUpdate
 from federation_hub.web.charts import round_curve
@@ -57,6 +60,15 @@ ANSWERS = {
     "approved": "takes part",
     "declined": "declined",
     "ended": "has left",
+}
+PERSONAL = {
+    "none": "nothing of its own",
+    "fedbn": "normalisation layers of its own (FedBN)",
+    "ditto": "a personal model beside the global one (Ditto)",
+}
+PACES = {
+    "rounds": "each round waits for its sites until the deadline",
+    "buffered": "a new model as soon as there are as many updates as the quorum; older ones count less (FedBuff)",
 }
 Facts = tuple[tuple[str, str | Markup], ...]
 
@@ -96,6 +108,7 @@ class StudyPage:
     sites: tuple[str, ...]
     rounds: tuple[RoundRow, ...]
     refused: tuple[RefusedUpdate, ...]
+    beside: tuple[SiteBeside, ...]
     participants: tuple[Participant, ...]
     protection: tuple[Protection, ...]
     facts: Facts
@@ -192,7 +205,8 @@ def _page(session: Session, study: Study) -> StudyPage:
     labels = {silo: site.label for silo, site in sites.items()}
     rounds = session.scalars(select(StudyRound).where(StudyRound.study_id == study.id)).all()
     updates = session.scalars(select(StudyUpdate).where(StudyUpdate.study_id == study.id)).all()
-    scores = public_scores(updates, minimum_sites=definition.disclosure.minimum_sites)
+    fewest = definition.disclosure.minimum_sites
+    scores = public_scores(updates, rounds, minimum_sites=fewest)
     rows = round_rows(rounds, updates, scores, labels, shown)
     metric = definition.primary.name
     return StudyPage(
@@ -207,6 +221,9 @@ def _page(session: Session, study: Study) -> StudyPage:
         sites=tuple(labels[silo] for silo in shown),
         rounds=tuple(rows),
         refused=tuple(refused_updates(updates, labels)),
+        beside=tuple(
+            sites_beside(updates, rounds, chosen_round(study, plan, rows), labels, shown, minimum_sites=fewest)
+        ),
         participants=tuple(_participants(session, study, plan, labels, updates)),
         protection=_protection(plan, labels),
         facts=_facts(study, plan, benchmark, labels),
@@ -316,6 +333,31 @@ def _labelled(text: str, labels: Mapping[str, str]) -> str:
     return text
 
 
+def chosen_round(study: Study, plan: StudyPlan, rows: Sequence[RoundRow]) -> int | None:
+    """Return the round whose model is registered, or would be as things stand."""
+    if keeps_best(plan) and study.best_round is not None:
+        return study.best_round
+    return max((row.number for row in rows if row.number > 0 and row.mean is not None), default=None)
+
+
+def _evaluation(plan: StudyPlan) -> str:
+    rule = plan.evaluation
+    often = "every round's model" if rule.every == 1 else f"the model of every {rule.every} rounds, and the last"
+    kept = "the best one is registered" if keeps_best(plan) else "the last one is registered"
+    early = f"; training stops after {plural(rule.patience, 'model')} without a gain" if rule.patience else ""
+    return f"{often}; {kept}{early}"
+
+
+def _gate(plan: StudyPlan) -> str:
+    gate = plan.gate
+    if gate is None:
+        return "nothing"
+    return (
+        f"a model worse there by more than {gate.tolerance:g}, going on from its own; "
+        f"{plural(gate.vetoes, 'veto', 'vetoes')} for a loss over {gate.veto:g} roll the model back"
+    )
+
+
 def _facts(study: Study, plan: StudyPlan, benchmark: Benchmark, labels: Mapping[str, str]) -> Facts:
     local: dict[str, Any] = plan.local.model_dump()
     training = f"{plural(local['epochs'], 'epoch')}, {local['optimiser']}, learning rate {local['learning_rate']:g}"
@@ -331,6 +373,10 @@ def _facts(study: Study, plan: StudyPlan, benchmark: Benchmark, labels: Mapping[
         ("Quorum", f"{plan.quorum} of {plural(len(plan.silos), 'site')}"),
         ("Deadline of a round", f"{plan.deadline_seconds:,} s"),
         ("Largest norm of an update", bound),
+        ("Kept at each site", PERSONAL[plan.personal.name]),
+        ("Pace", PACES[plan.schedule.name]),
+        ("Scored at the sites", _evaluation(plan)),
+        ("What a site may refuse", _gate(plan)),
         ("Seed", str(plan.seed)),
         ("Plan", Markup('<code class="digest">{}</code>').format(study.plan_digest)),
         ("Started", day(study.started)),

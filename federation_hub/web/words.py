@@ -43,6 +43,7 @@ STATES = {
     "open": "open",
     "aggregating": "folding the updates",
     "committed": "committed",
+    "revoked": "rolled back: sites vetoed its model",
     "folded": "counted",
     "late": "came too late, not counted",
     "verified": "checked, waiting to be folded",

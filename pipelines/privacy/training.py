@@ -19,7 +19,7 @@ from pipelines.privacy.optimiser import Clipping, PatientOptimizer
 from pipelines.privacy.randomness import SecretRandomness
 from pipelines.privacy.readiness import dp_ready, without_inplace
 from pipelines.question import Question
-from pipelines.training import LocalTrainer, augment, new_optimiser
+from pipelines.training import LocalTrainer, Pull, augment, new_optimiser
 
 IMAGES_AT_A_TIME = 8
 """Images whose single gradients are in memory together; a patient's are never parted."""
@@ -52,8 +52,9 @@ class PrivateTrainer(LocalTrainer):
             raise PipelineError("network-not-private", found.reason)
         without_inplace(network)
 
-    def _run(self, random: np.random.Generator) -> None:
-        privacy, anchors = self._privacy, self._anchors()
+    def _run(self, seed: list[int], pull: Pull) -> None:
+        torch.manual_seed(int(np.random.default_rng(seed).integers(2**62)))
+        privacy, random = self._privacy, np.random.default_rng(seed)
         optimiser = PatientOptimizer(
             new_optimiser(self._network, self._local),
             noise=privacy.noise_multiplier,
@@ -61,7 +62,7 @@ class PrivateTrainer(LocalTrainer):
             expected=privacy.rate * len(self._patients),
             randomness=self._randomness,
         )
-        optimiser.attach_step_hook(lambda _: self._pull(anchors))
+        optimiser.attach_step_hook(lambda _: pull.apply())  # after the noise: it depends on no patient
         self._steps = 0
         with image_gradients(self._network):
             while self._steps < privacy.steps and not self._aborted:
@@ -108,9 +109,3 @@ class PrivateTrainer(LocalTrainer):
         # Each image's own loss, since a mean over the batch need not be one over images (Dice is not).
         losses = [self._task.loss(logits[n : n + 1], labels[n : n + 1].long()) for n in range(len(indices))]
         torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
-
-    def _pull(self, anchors: list[tuple[nn.Parameter, torch.Tensor]]) -> None:
-        """Add FedProx's pull after the noise: it depends on no patient."""
-        for parameter, anchor in anchors:
-            if parameter.grad is not None:
-                parameter.grad.add_(parameter.detach() - anchor, alpha=self._local.proximal)

@@ -269,6 +269,13 @@ def _value(metric: MetricEstimate, place: int) -> str:
     return f"{score(theta)} ({score(theta - half)} to {score(theta + half)})"
 
 
+VERDICTS = {
+    "accepted": "it is accepted",
+    "kept-own": "it is worse here: the site goes on from its own",
+    "vetoed": "it is vetoed: much worse here than the best one before",
+}
+
+
 def _update(told: RoundReport, background: Background) -> Statement:
     value = f"{told.score.metric} {score(told.score.value)}" if told.score.value is not None else "none"
     request = background.request
@@ -280,6 +287,12 @@ def _update(told: RoundReport, background: Background) -> Statement:
         Fact("Validation score", value, f"of the incoming model, over {told.score.cases} cases, rounded"),
         Fact("Training took", seconds(told.train_seconds)),
     ]
+    for name, beside in (("The site's personal model", told.personal), ("The model trained here alone", told.alone)):
+        if beside is not None:
+            scored = f"{beside.metric} {score(beside.value)}" if beside.value is not None else "none"
+            leaves.append(Fact(name, scored, "its score only, rounded; the model stays"))
+    if told.verdict is not None:
+        leaves.append(Fact("What this site makes of the incoming model", VERDICTS[told.verdict]))
     if told.update is not None:
         there = "" if background.update_bytes is not None else "; the file is no longer here"
         leaves.append(

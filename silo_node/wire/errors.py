@@ -541,6 +541,17 @@ PROBLEMS: dict[str, Problem] = {
         "The quorum is too small for the rule that combines the updates",
         "Raise the quorum, assume fewer liars, or choose another rule.",
     ),
+    "plan-decentralised": Problem(
+        422,
+        "The plan asks of a study without an aggregator what only an aggregator can do",
+        "Take strategy, robust and norm_bound away, or the table [decentralised].",
+    ),
+    "plan-liars": Problem(422, "A silo has too few neighbours for the rule", "Draw more edges, or expect fewer liars."),
+    "neighbour-unsound": Problem(
+        422,
+        "What a neighbour is said to have sent is not its own, or does not open",
+        "Report it to the hub's operator and to the neighbour: somebody between you changes messages.",
+    ),
     "plan-root-absent": Problem(
         422, "The trusted silo takes no part in the study", "Name one of the plan's silos as the root."
     ),
@@ -548,6 +559,24 @@ PROBLEMS: dict[str, Problem] = {
         422,
         "No update could ever be clipped",
         "Set the clipping radius below the norm bound, or take the bound away.",
+    ),
+    "plan-masked-rule": Problem(
+        422,
+        "The rule that combines the updates would have to see single ones",
+        "Take the mean, or enough groups that the rule holds over groups; FLTrust never goes with masks.",
+    ),
+    "plan-masked-sites": Problem(
+        422,
+        "Too few silos for secure aggregation",
+        "Three silos a group at least, a threshold above half of the group and a quorum of three at least.",
+    ),
+    "plan-masked-members": Problem(
+        422, "The plan does not name the signing key of each of its silos", "Make the plan anew with medsilo study."
+    ),
+    "plan-masked-bound": Problem(
+        422,
+        "Nobody can measure the norm of a masked update",
+        "Take norm_bound away; secure_aggregation.largest_change bounds each value at the silo.",
     ),
     "plan-not-normalisable": Problem(
         422,
@@ -562,11 +591,58 @@ PROBLEMS: dict[str, Problem] = {
     "plan-privacy-weak": Problem(
         422, "The promise of privacy says too little to be called one", "Choose a smaller delta or epsilon."
     ),
+    "plan-scaffold-rule": Problem(
+        422, "Control variates go with the mean only", "Set robust to mean, or choose another strategy."
+    ),
+    "plan-scaffold-steps": Problem(
+        422,
+        "Control variates cannot be worked out from this local training",
+        "Train with sgd, momentum 0, no proximal term and no normalise_to.",
+    ),
+    "plan-gate-unreachable": Problem(
+        422, "So many vetoes may never come together", "Ask for at most as many vetoes as the quorum."
+    ),
+    "plan-gate-seldom": Problem(
+        422,
+        "A model would be judged when what came before it is no longer kept",
+        "Score the model more often, or take the gate away.",
+    ),
+    "plan-not-buffered": Problem(
+        422, "This does not go with a buffered schedule", "Set the schedule to rounds, or take the other choice away."
+    ),
+    "model-vetoed": Problem(
+        409, "Sites vetoed the global model", "Nothing to do; the study goes on from the last one that was not."
+    ),
+    "stop-rule-met": Problem(409, "The study's stop rule was met", "Nothing to do; the best model is registered."),
+    "not-evaluated": Problem(422, "The plan does not score this round's model", "See the next scored round."),
     # statistics
     "too-few-cases": Problem(422, "Too few cases", "The value is left undefined."),
     "too-few-positives": Problem(422, "Too few cases of the class", "The value is left undefined."),
     "too-few-negatives": Problem(422, "Too few cases outside the class", "The value is left undefined."),
     "too-few-sites": Problem(422, "Too few sites", "The value is left out until more sites report."),
+    # secure aggregation
+    "masking-overflow": Problem(
+        422,
+        "A value does not fit the words of secure aggregation",
+        "Train with a lower learning rate, or raise largest_change in a new plan.",
+    ),
+    "masking-key": Problem(422, "A key, ciphertext or sealed share of a round is not sound", "Report it to the hub."),
+    "masking-share": Problem(422, "Shares of a secret do not belong together", "The round is void and tried again."),
+    "masking-incomplete": Problem(
+        500, "A mask is left in the sum", "The round is void: a sum is exact, or there is none."
+    ),
+    "masking-roster": Problem(
+        422,
+        "The roster of a masked round is not the one the plan allows",
+        "Report it: the hub shows silos, keys or survivors that were not agreed to.",
+    ),
+    "masking-answered": Problem(
+        409,
+        "This silo has helped to open another sum of the same round",
+        "Two sums that differ by one silo would tell its update; go on with the next round.",
+    ),
+    "masking-closed": Problem(409, "That step of the masked round is over", "Nothing to do; the round goes on."),
+    "masking-void": Problem(409, "Too few silos were left for a sum", "The round is tried again by itself."),
     # the user's side
     "config-missing": Problem(400, "A setting is missing", "Add it to the configuration file."),
     "config-unknown-key": Problem(

@@ -77,7 +77,8 @@ def test_a_plan_gives_the_same_model_every_time(place: Path) -> None:
     first = json.loads(simulate(place, "--json", "--out", str(place / "last")))
     assert first == json.loads(simulate(place, "--json"))
     assert [entry["counted"] for entry in first["rounds"]] == [3, 3]
-    assert digest_file(place / "last") == first["rounds"][-1]["model"] != first["rounds"][0]["model"]
+    assert digest_file(place / "last") == first["final"] == first["rounds"][first["final_round"] - 1]["model"]
+    assert first["rounds"][-1]["model"] != first["rounds"][0]["model"]
     assert all(np.isfinite(array).all() for array in load_file(place / "last").values())
 
 
@@ -110,7 +111,7 @@ def test_a_model_that_cannot_be_trained_privately_is_made_so(tmp_path: Path) -> 
 
 def test_the_table_has_a_line_for_the_start_and_each_round(place: Path) -> None:
     lines = [line.split()[0] for line in simulate(place).splitlines() if line.strip()]
-    assert [word for word in lines if word in ("start", "1", "2", "Last")] == ["start", "1", "2", "Last"]
+    assert [word for word in lines if word in ("start", "1", "2", "Model")] == ["start", "1", "2", "Model"]
 
 
 def test_a_plan_that_cannot_hold_is_refused_as_the_hub_would(place: Path) -> None:
@@ -118,6 +119,18 @@ def test_a_plan_that_cannot_hold_is_refused_as_the_hub_would(place: Path) -> Non
     (place / "plan.toml").write_text(text.replace('"median"', '"krum"'))
     with pytest.raises(BadInput, match="plan-rule-sites"):
         simulate(place)
+
+
+def test_a_masked_plan_adds_up_in_fixed_point(place: Path) -> None:
+    """Nearly the model without masks, and not quite: the sums are those a masked federation makes."""
+    text = (place / "plan.toml").read_text().replace('"median"', '"mean"')
+    (place / "plan.toml").write_text(text)
+    simulate(place, "--out", str(place / "plain"))
+    (place / "plan.toml").write_text(text + "\n[secure_aggregation]\nlargest_change = 4.0\n")
+    simulate(place, "--out", str(place / "masked"))
+    plain, masked = load_file(place / "plain"), load_file(place / "masked")
+    assert any(plain[name].tobytes() != masked[name].tobytes() for name in plain)
+    assert all(np.allclose(plain[name], masked[name], atol=1e-3) for name in plain)
 
 
 def test_updates_over_the_bound_are_not_counted(place: Path) -> None:
@@ -143,3 +156,13 @@ def test_every_patient_is_dealt_to_exactly_one_site(tmp_path: Path) -> None:
     assert sorted(entry["case"] for cases in manifests for entry in cases) == sorted(whole)
     with pytest.raises(BadInput, match="cohort-too-small"):
         deal_cohort(cohort, tmp_path / "more", tuple(f"silo-{number:06}" for number in range(99)), seed=1)
+
+
+def test_the_stop_rule_ends_a_simulation_as_it_ends_a_study(place: Path) -> None:
+    """No gain is large enough for this plan: the second round's updates are not folded, the first model is kept."""
+    plan = place / "plan.toml"
+    text = plan.read_text().replace("rounds = 2", "rounds = 6")
+    plan.write_text(text + "[evaluation]\npatience = 1\nleast_gain = 1000.0\n")
+    found = json.loads(simulate(place, "--json"))
+    assert (found["stopped_early"], found["final_round"], len(found["rounds"])) == (True, 1, 1)
+    assert "The stop rule was met." in simulate(place)

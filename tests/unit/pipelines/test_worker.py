@@ -144,6 +144,8 @@ def test_a_round_that_only_validates_has_no_update(tmp_path: Path) -> None:
         "update": None,
         "score": {"metric": "auroc", "value": None, "reason": "too-few-positives", "cases": 4},
         "train_seconds": 0.0,
+        "personal": None,
+        "alone": None,
     }
 
 
