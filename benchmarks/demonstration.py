@@ -13,6 +13,9 @@ from typing import Any, Literal
 import numpy as np
 from safetensors.numpy import save_file
 
+DEMO_CASES = 24
+"""Cases of a benchmark's public demo cohort, on which a researcher's own machine checks a model."""
+
 SourceKind = Literal["dicom", "nifti", "npz"]
 Tensors = dict[str, np.ndarray[Any, np.dtype[np.float32]]]
 
@@ -92,7 +95,7 @@ def make_models(
     return models
 
 
-def prepare_own(folder: Path, raw: Path, definition: dict[str, Any]) -> None:
+def prepare_own(folder: Path, raw: Path, definition: dict[str, Any], *, split: str = "train") -> None:
     """Prepare raw cases as a silo would and lay them out as a cohort; ``raw`` has one folder a case."""
     from pipelines.job import PrepareJob
     from pipelines.preparation.prepare import prepare_cases
@@ -106,7 +109,7 @@ def prepare_own(folder: Path, raw: Path, definition: dict[str, Any]) -> None:
         {
             "case": entry["case"],
             "patient": entry["case"],
-            "split": "train",
+            "split": split,
             "path": f"cases/{entry['case']}.safetensors",
             "label": entry["label"],
             "attributes": {},

@@ -24,6 +24,7 @@ CODES: frozenset[str] = frozenset(
         "masking-overflow",
         "masking-share",
         "model-incompatible",
+        "model-not-deterministic",
         "network-argument-invalid",
         "network-not-private",
         "network-too-large",

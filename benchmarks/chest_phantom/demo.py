@@ -10,6 +10,7 @@ import numpy as np
 
 from benchmarks.definition import bundled
 from benchmarks.demonstration import (
+    DEMO_CASES,
     DemoModel,
     DemoSite,
     Recipe,
@@ -22,6 +23,7 @@ from benchmarks.phantom.chest import Scanner, chest
 from benchmarks.phantom.dicom import Device, stored_values, write_dicom
 from benchmarks.phantom.patients import invent_patient
 
+NEEDS_DATA = False
 SITES: tuple[str, ...] = ("Birchwood Hospital", "Lakeside Clinic", "Saint Orla Infirmary")
 SPLITS: tuple[tuple[str, int], ...] = (("train", 88), ("validation", 48), ("test", 96))
 """Patients of each split at each hospital; every fifth has two images. Half of the patients have a finding."""
@@ -105,6 +107,15 @@ def write_models(folder: Path, data: Path | None = None, seed: int = 2026) -> li
             data=f"{_OWN_CASES} synthetic images of one device that no silo of the demonstration has",
             licence="CC0-1.0",
         )
+
+
+def write_cases(raw: Path, data: Path | None = None, seed: int = 2026) -> None:
+    """Write the public demo cohort as raw cases: the hospitals' scanners in turn, half of the images with a finding."""
+    random = np.random.default_rng([seed, 98])
+    for number in range(DEMO_CASES):
+        scanner = _DEVICES[number % len(_DEVICES)][1]
+        image = chest(random, finding=number % 2 == 1, scanner=scanner)
+        write_raw(raw, number, stored_values(image, _OWN[0]).astype(np.float32), number % 2)
 
 
 def _recipes(seed: int) -> tuple[Recipe, ...]:

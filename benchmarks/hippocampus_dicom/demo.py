@@ -12,6 +12,7 @@ from benchmarks.hippocampus_mr import demo as volumes
 from benchmarks.phantom.patients import invent_patient
 from benchmarks.phantom.series import Scanner, write_study
 
+NEEDS_DATA = True
 SITES: tuple[str, ...] = ("Simulated site A", "Simulated site B", "Simulated site D")
 SEED = volumes.SEED
 STUDY: dict[str, Any] = {
@@ -43,6 +44,11 @@ def write_sites(
 def write_models(folder: Path, data: Path | None = None, seed: int = SEED) -> list[DemoModel]:
     """Make the bundles of hippocampus_mr, which answer this question as well: what they are given is the same."""
     return volumes.write_models(folder, data, seed)
+
+
+def write_cases(raw: Path, data: Path | None = None, seed: int = SEED) -> None:
+    """Write the volumes of hippocampus_mr's demo cohort: what a series becomes is the same."""
+    volumes.write_cases(raw, data, seed)
 
 
 def _write_site(folder: Path, site: DemoSite, number: int, seed: int, studies: int | None) -> DemoSite:

@@ -11,6 +11,7 @@ import numpy as np
 
 from benchmarks.definition import bundled
 from benchmarks.demonstration import (
+    DEMO_CASES,
     DemoModel,
     DemoSite,
     Recipe,
@@ -20,6 +21,7 @@ from benchmarks.demonstration import (
     write_raw,
 )
 
+NEEDS_DATA = True
 SITES: tuple[str, ...] = ("Simulated site A", "Simulated site B", "Simulated site C", "Simulated site D")
 SEED = 7
 
@@ -67,6 +69,15 @@ def write_models(folder: Path, data: Path | None = None, seed: int = SEED) -> li
             data=f"{_OWN_CASES} volumes of the Decathlon's Task04 that no site has",
             licence="CC BY-SA 4.0",
         )
+
+
+def write_cases(raw: Path, data: Path | None = None, seed: int = SEED) -> None:
+    """Write the public demo cohort as raw cases: published test volumes."""
+    place = _folder(data)
+    cases = sorted(row["case"] for row in _rows(place) if row["split"] == "test")
+    for number, index in enumerate(np.random.default_rng([seed, 98]).permutation(len(cases))[:DEMO_CASES]):
+        image, label = (_volume(_file(place / kind, cases[index])) for kind in ("images", "labels"))
+        write_raw(raw, number, image, label.astype(np.uint8))
 
 
 def _folder(data: Path | None) -> Path:

@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from benchmarks.definition import bundled
 from benchmarks.demonstration import (
+    DEMO_CASES,
     DemoModel,
     DemoSite,
     Recipe,
@@ -20,6 +21,7 @@ from benchmarks.demonstration import (
     write_raw,
 )
 
+NEEDS_DATA = True
 SITES: tuple[str, ...] = ("Simulated site A", "Simulated site B", "Simulated site C")
 SEED = 11
 
@@ -78,6 +80,15 @@ def write_models(folder: Path, data: Path | None = None, seed: int = SEED) -> li
             data=f"{2 * _OWN_A_CLASS} images of PneumoniaMNIST's training split that no site has",
             licence="CC BY 4.0",
         )
+
+
+def write_cases(raw: Path, data: Path | None = None, seed: int = SEED) -> None:
+    """Write the public demo cohort as raw cases: images of the published test split, half of each class."""
+    images, labels = _read(data, "test")
+    random = np.random.default_rng([seed, 98])
+    chosen = [random.permutation(np.flatnonzero(labels == label))[: DEMO_CASES // 2] for label in range(len(_LABELS))]
+    for number, index in enumerate(np.concatenate(chosen)):
+        write_raw(raw, number, images[index], int(labels[index]))
 
 
 def acquire(image: Images, site: int, random: np.random.Generator) -> Images:

@@ -76,7 +76,7 @@ def run_once(bundle: Path, definition: BenchmarkDefinition | None) -> dict[str, 
         try:
             run_job(choose(), job, binds, limits, scratch=folder, log=log)
         except MedSiloError as error:
-            raise type(error)(error.code, _last_line(log) or error.detail) from error
+            raise type(error)(error.code, last_line(log) or error.detail) from error
         found: dict[str, Any] = json.loads((out / "check.json").read_bytes())
         return found
 
@@ -121,6 +121,7 @@ def _found(inspection: Any) -> dict[str, Any]:
     }
 
 
-def _last_line(log: Path) -> str:
+def last_line(log: Path) -> str:
+    """Return the last line a jailed worker wrote for people, or nothing."""
     lines = log.read_text(errors="replace").strip().splitlines() if log.is_file() else []
     return lines[-1] if lines else ""

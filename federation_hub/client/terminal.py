@@ -12,7 +12,15 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 
 from silo_node.wire.errors import HubUnavailable, MedSiloError
@@ -95,6 +103,16 @@ def print_error(error: MedSiloError, *, as_json: bool) -> None:
 def transfer_bar(label: str) -> Iterator[Callable[[int, int], None]]:
     """Show a bar for bytes on their way; yields the function to call with bytes done and bytes in all."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    quiet = not sys.stderr.isatty()
+    with Progress(*columns, TimeRemainingColumn(), console=messages(), transient=True, disable=quiet) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def count_bar(label: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar for things that are counted; yields the function to call with how many are done, and of how many."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     quiet = not sys.stderr.isatty()
     with Progress(*columns, TimeRemainingColumn(), console=messages(), transient=True, disable=quiet) as bar:
         task = bar.add_task(label, total=None)

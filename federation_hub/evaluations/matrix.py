@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import select
@@ -43,6 +43,9 @@ class Asked:
     undefined: str | None = None
     """Why the block has no value of the primary metric."""
 
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """The models the hospital did not run or does not tell of, with the code."""
+
 
 @dataclass(frozen=True, slots=True)
 class Site:
@@ -66,7 +69,7 @@ def cell(model: str, site: Site, missing: str | None) -> MatrixCell:
     if last is None:
         code = site.missing or missing
         return MatrixCell(state="waiting" if code is None else "missing", code=code)
-    state, code = _state(last)
+    state, code = ("declined", last.refused[model]) if model in last.refused else _state(last)
     return MatrixCell(
         state=state,
         code=code,
@@ -236,6 +239,7 @@ def _asked(session: Session, benchmark: Benchmark) -> dict[str, list[Asked]]:
                 result=block.state if block else None,
                 reason=block.reason if block else None,
                 undefined=undefined_reason(block.block, rules) if block else None,
+                refused=evaluation.refused,
             )
         )
     return found

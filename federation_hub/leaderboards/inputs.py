@@ -2,17 +2,18 @@
 
 The blocks themselves lie in the hub under their digests and are never deleted, so a snapshot keeps only which they were
 and how each hospital was told at the time. What travels holds nothing a reader could follow from one benchmark to
-another: hospitals by their labels, and of a block only what the statistics read.
+another: hospitals by their labels, and of a block only what the statistics read of the models the board lists.
 """
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 from benchmarks.statistics.rules import benchmark_rules
 from federation_hub.leaderboards.labels import PublicSite
+from federation_hub.leaderboards.projection import only_models
 from federation_hub.leaderboards.snapshots import AcceptedBlock, BoardInputs, ListedModel
 
 FORMAT = "leaderboard-inputs/1"
@@ -59,7 +60,7 @@ def open_to_all(inputs: BoardInputs) -> bool:
 
 def inputs_bytes(inputs: BoardInputs) -> bytes:
     """Return the inputs as they travel, as JSON."""
-    told = _groups_told(inputs.blocks)
+    told, listed = _groups_told(inputs.blocks), frozenset(model.digest for model in inputs.models)
     document = {
         "format": FORMAT,
         "definition": inputs.definition,
@@ -70,8 +71,7 @@ def inputs_bytes(inputs: BoardInputs) -> bytes:
             {
                 "site": inputs.sites[block.silo_id].label,
                 "digest": block.digest,
-                "block": {name: block.block[name] for name in READ_BY_STATISTICS}
-                | {"subgroups": [group for group in block.block["subgroups"] if _name(group) in told]},
+                "block": only_models(_read(block.block, told), listed),
             }
             for block in inputs.blocks
         ],
@@ -99,6 +99,11 @@ def read_inputs(body: bytes) -> BoardInputs:
     except (KeyError, TypeError) as error:
         raise ValueError("these are no whole inputs of a leaderboard") from error
     return replace(found, sites=sites)
+
+
+def _read(block: Json, told: Collection[tuple[str, str]]) -> dict[str, Any]:
+    subgroups = [group for group in block["subgroups"] if _name(group) in told]
+    return {name: block[name] for name in READ_BY_STATISTICS} | {"subgroups": subgroups}
 
 
 def _site(site: PublicSite) -> dict[str, Any]:

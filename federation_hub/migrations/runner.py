@@ -45,13 +45,13 @@ def new_revision(database: Database, message: str, revision_id: str) -> None:
     from alembic import command
 
     with database.engine.begin() as connection:
-        command.revision(_config(connection), message, autogenerate=True, rev_id=revision_id)
+        command.revision(alembic_config(connection), message, autogenerate=True, rev_id=revision_id)
 
 
 def _upgrade(connection: Connection) -> None:
     from alembic import command
 
-    command.upgrade(_config(connection), HEAD)
+    command.upgrade(alembic_config(connection), HEAD)
 
 
 def _refuse_newer(connection: Connection) -> None:
@@ -60,7 +60,8 @@ def _refuse_newer(connection: Connection) -> None:
         raise ConfigError("config-invalid", "the database was made by a newer release; upgrade the hub")
 
 
-def _config(connection: Connection) -> "Config":
+def alembic_config(connection: Connection) -> "Config":
+    """Return how Alembic is to work on a connection, for what is not a plain upgrade."""
     from alembic.config import Config
 
     config = Config()

@@ -8,15 +8,13 @@ from federation_hub.accounts.actors import Actor
 from federation_hub.accounts.tables import Organisation
 from federation_hub.api import PERSON, current_actor, route
 from federation_hub.associations.tables import Association
-from federation_hub.benchmarks import service as benchmarks
 from federation_hub.benchmarks.tables import Benchmark
-from federation_hub.checks.service import ask_for_check, demo_cohort
 from federation_hub.entries import service as entries
 from federation_hub.entries.tables import Entry
 from federation_hub.evaluations.boards import refresh_boards
 from federation_hub.models import service
-from federation_hub.models.inspection import judge_bundle
 from federation_hub.models.messages import ModelList, ModelPlace, ModelRecord, OfBenchmark
+from federation_hub.models.submission import submit
 from federation_hub.models.tables import Model
 from federation_hub.services import services
 from federation_hub.stored import read_stored
@@ -32,47 +30,10 @@ def submit_model(body: ModelSubmission) -> ModelRecord:
 
     Where the operator has a check node for the benchmark, the model is ``checking`` until that node has run it.
     """
-    actor, hub = current_actor(), services()
-    if not hub.blobs.has(body.bundle.digest):
-        raise MedSiloError("not-found")
-    with hub.database.session() as session:
-        benchmark = benchmarks.find(session, body.benchmark, body.benchmark_version)
-        definition = benchmark.definition
-        received = service.receive(
-            session,
-            bundle=body.bundle,
-            card=body.card,
-            actor=actor,
-            monthly=hub.config.submissions_per_month,
-            version_of=body.version_of,
-        )
-        accepted = received.state == "accepted"
-        first = entries.entry_of(session, benchmark, body.bundle.digest) is None
-        entries.enter(session, benchmark, body, actor)
-    # Reading a large bundle takes seconds; no transaction is open meanwhile.
-    try:
-        summary = judge_bundle(hub.blobs.path(body.bundle.digest), definition, hub.config.model_tiers)
-    except MedSiloError as error:
-        with hub.database.session() as session:
-            if first:
-                entries.forget(session, body.bundle.digest, actor, benchmark)
-            if not accepted:
-                service.reject(session, service.model_of_digest(session, body.bundle.digest), error.code)
-        if not accepted:
-            hub.blobs.delete(body.bundle.digest)
-        raise
-    with hub.database.session() as session:
-        model = service.model_of_digest(session, body.bundle.digest)
-        benchmark = benchmarks.find(session, body.benchmark, body.benchmark_version)
-        cohort = demo_cohort(session, benchmark) if model.state == "checking" else None
-        if cohort is not None:
-            service.note_summary(model, summary)
-            ask_for_check(session, model, benchmark, cohort)
-            return _record(session, model)
-        if model.state == "checking":
-            service.accept(session, model, summary)
-        service.associate(session, model.digest, benchmark, actor=actor)
-        return _record(session, model)
+    hub = services()
+    digest = submit(hub, body, current_actor())
+    with hub.database.reading() as session:
+        return _record(session, service.model_of_digest(session, digest))
 
 
 @route(blueprint, "GET", "/models", query=OfBenchmark, returns=ModelList, roles=PERSON)

@@ -6,9 +6,10 @@ from werkzeug.wrappers import Response as AnyResponse
 from federation_hub.accounts import pages as account_pages
 from federation_hub.benchmarks import pages as benchmark_pages
 from federation_hub.benchmarks import version_pages
+from federation_hub.entries import pages as entry_pages
 from federation_hub.errors import ERROR_PAGE
+from federation_hub.evaluations import owner_pages, site_pages
 from federation_hub.evaluations import pages as evaluation_pages
-from federation_hub.evaluations import site_pages
 from federation_hub.leaderboards import compare_pages
 from federation_hub.leaderboards import pages as leaderboard_pages
 from federation_hub.models import badge_pages
@@ -43,6 +44,8 @@ for domain in (
     verify_pages,
     status_pages,
     account_pages,
+    entry_pages,
+    owner_pages,
 ):
     blueprint.register_blueprint(domain.blueprint)
 

@@ -32,6 +32,7 @@ FILTERS: dict[str, Callable[..., str]] = {
     "rule_name": words.rule_name,
     "note": words.note,
     "state": words.state,
+    "cell": words.cell,
     "plural": words.plural,
     "xml_text": words.xml_text,
     "timestamp": words.timestamp,

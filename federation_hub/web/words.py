@@ -67,6 +67,25 @@ NOTES = {
     "not-estimable": "With fewer than three hospitals an interval is about these hospitals only, not about new ones.",
 }
 
+CELLS = {
+    "released": "released",
+    "undefined": "released, without a value",
+    "disputed": "disputed",
+    "withdrawn": "withdrawn",
+    "waiting": "waiting for the hospital",
+    "running": "running",
+    "held": "done; a person there has to release it",
+    "declined": "declined",
+    "refused": "refused",
+    "missing": "not asked",
+}
+"""Where a model stands at a hospital."""
+
+
+def cell(name: str) -> str:
+    """Return where a model stands at a hospital in words."""
+    return CELLS.get(name, name)
+
 
 def metric_name(name: str) -> str:
     """Return how a metric is written in a heading."""
@@ -139,6 +158,9 @@ ACCOUNT_SECTIONS: tuple[tuple[str, str, frozenset[str]], ...] = (
     ("/dashboard", "Dashboard", frozenset()),
     ("/account", "Account", frozenset()),
     ("/account/tokens", "Tokens", frozenset()),
+    ("/account/models", "Your models", frozenset({"researcher"})),
+    ("/submit", "Submit a model", frozenset({"researcher"})),
+    ("/account/benchmarks", "Your benchmarks", _ADMIN | {"benchmark-owner"}),
     ("/admin/people", "People", _ADMIN),
     ("/admin/silos", "Silos", _ADMIN),
     ("/audit", "Audit trail", _ADMIN | {"data-steward"}),

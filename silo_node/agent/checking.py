@@ -4,11 +4,11 @@ An ordinary node with ``check_node = true`` does it, behind the same door and in
 that is at fault gets its code in a signed report; a fault of this node's own is declined, like any task.
 """
 
-import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pipelines import verdict
 from pipelines.container import ContainerModel
 from silo_node.agent.claims import Claim
 from silo_node.agent.evaluation import SPLIT, score_in_jail
@@ -25,12 +25,8 @@ from silo_node.wire.checks import CheckReport, CheckTask
 from silo_node.wire.digests import hex_part
 from silo_node.wire.errors import BadInput, MedSiloError, PolicyRefusal, WorkFailed
 
-RUNS = 2
 CASES = 200
 """A larger demo cohort is checked whole as well, but this many are enough to report on."""
-
-MOSTLY_FAILED = 0.5
-"""Beyond this share of failed cases the model does not fit the benchmark."""
 
 
 def check(node: Node, hub: Hub, claim: Claim, body: CheckTask) -> CheckReport:
@@ -41,29 +37,20 @@ def check(node: Node, hub: Hub, claim: Claim, body: CheckTask) -> CheckReport:
     persist(lambda: hub.fetch_model(body.model, node.home.bundles), claim.cancelled, longest)
     verify_holding(node.home, holding)
     try:
-        verdict = judged_sound(node, body.model, definition)
-        containers = {} if verdict.container is None else {body.model.digest: verdict.container}
+        judged = judged_sound(node, body.model, definition)
+        containers = {} if judged.container is None else {body.model.digest: judged.container}
         if containers:
             _let_in(node, body)
-        runs = [_run(node, claim, body, holding, definition, containers) for _ in range(RUNS)]
+        runs = [_run(node, claim, body, holding, definition, containers) for _ in range(verdict.RUNS)]
     except (BadInput, WorkFailed) as error:
         return _report(node, claim, body, error, [])
     return _report(node, claim, body, fault(runs), runs[0])
 
 
 def fault(runs: Sequence[Sequence[CaseScore]]) -> MedSiloError | None:
-    """Return what is wrong with a model that ran: it answers too few cases, or not the same twice."""
-    first, *others = [[_answer(score) for score in scores] for scores in runs]
-    if sum(score.failed for score in runs[0]) > MOSTLY_FAILED * len(runs[0]):
-        return WorkFailed("model-incompatible", "it has no usable answer for most cases")
-    if any(other != first for other in others):
-        return WorkFailed("model-not-deterministic", "the same cases had another answer the second time")
-    return None
-
-
-def _answer(score: CaseScore) -> str:
-    """Return what must be the same in every run: all but the cost."""
-    return json.dumps(score.model_dump(mode="json", exclude={"seconds", "peak_memory_mb"}), sort_keys=True)
+    """Return what is wrong with a model that ran, by the rule a researcher's own check goes by."""
+    found = verdict.fault([[score.model_dump(mode="json") for score in scores] for scores in runs])
+    return None if found is None else WorkFailed(found.code, found.detail)
 
 
 def _permitted(node: Node, body: CheckTask) -> Holding:

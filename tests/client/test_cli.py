@@ -128,7 +128,9 @@ def test_a_new_model_is_sound_runs_in_the_sandbox_and_is_the_same_for_the_same_s
     assert digest_file(tmp_path / "first" / "mine.zip") == digest_file(tmp_path / "again" / "mine.zip")
     checked = medsilo(tmp_path / "first", "model", "check", "mine.zip", "--benchmark", "chest_phantom", "--json")
     assert checked.returncode == 0, checked.stderr
-    assert json.loads(checked.stdout)["seconds"] > 0
+    found = json.loads(checked.stdout)
+    assert (found["cases"], found["runs"]) == (24, 2), "the public demo cohort, as a check node would"
+    assert found["seconds"] > 0
     assert medsilo(tmp_path / "first", "model", "new", "mine", "--from", "chest_phantom").returncode == 1
 
 

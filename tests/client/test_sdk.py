@@ -15,7 +15,7 @@ from tests.sites import TOY, write_bundle
 
 def test_what_is_public_needs_no_token(people: People) -> None:
     hub = Hub(people.url)
-    assert [entry["name"] for entry in hub.benchmarks()] == ["toy"]
+    assert "toy" in [entry["name"] for entry in hub.benchmarks()]
     assert hub.definition("toy") == TOY
     assert hub.leaderboard("toy")["metric"]["name"] == "auroc"
 

@@ -66,6 +66,35 @@ def test_a_benchmark_no_site_could_prepare_is_not_published(
     assert federation.anybody.get("/benchmarks").get_json() == {"benchmarks": []}
 
 
+ORDINARY = {"name": "one", "title": "One", "opens": "2027-01-01T00:00:00Z", "closes": "2027-02-01T00:00:00Z"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"metrics": [{"name": "f1_score", "primary": True}]}, "metric-unknown"),
+        ({"metrics": [{"name": "dice", "primary": True}]}, "metric-unknown"),
+        ({"phases": [ORDINARY | {"closes": "2026-12-31T00:00:00Z"}]}, "phase-dates"),
+        ({"phases": [ORDINARY, ORDINARY | {"name": "two", "opens": "2026-12-01T00:00:00Z"}]}, "phase-dates"),
+        ({"phases": [ORDINARY | {"parent": "none"}]}, "phase-unknown"),
+        ({"phases": [ORDINARY, ORDINARY]}, "benchmark-invalid"),
+        ({"metrics": [{"name": "auroc", "primary": True, "floor": 1.5}]}, "benchmark-invalid"),
+        ({"phases": [ORDINARY | {"opens": "2027-01-01T00:00:00"}]}, "malformed-message"),
+        ({"phases": [ORDINARY | {"ladder": 0}]}, "malformed-message"),
+        ({"submissions": {"a_day": 0}}, "malformed-message"),
+    ],
+)
+def test_a_benchmark_that_does_not_hold_is_refused_with_its_code(
+    federation: Federation, changes: dict[str, object], code: str
+) -> None:
+    """Whatever sends it; nothing is published, and no value is repeated."""
+    body = definition().model_dump(mode="json") | changes
+    answer = federation.admin.post("/benchmarks", body)
+    assert (answer.status_code, answer.get_json()["code"]) == (422, code)
+    assert "f1_score" not in answer.text
+    assert federation.anybody.get("/benchmarks").get_json()["benchmarks"] == []
+
+
 def test_a_definition_is_refused_by_declared_names_only(federation: Federation) -> None:
     """What the sender made up is not repeated, neither a value nor a name."""
     body = {**definition().model_dump(mode="json"), "doe_jane": 1, "version": "secret"}

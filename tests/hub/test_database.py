@@ -1,5 +1,6 @@
 """The schema, and what a transaction promises."""
 
+import re
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
@@ -7,6 +8,7 @@ from pathlib import Path
 from threading import Barrier
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_mock_engine, select, text
@@ -14,10 +16,13 @@ from sqlalchemy.exc import IntegrityError
 
 from federation_hub.accounts.tables import Organisation
 from federation_hub.db import Database, new_id
-from federation_hub.migrations.runner import is_current, migrate
+from federation_hub.entries.tables import Entry
+from federation_hub.migrations.runner import alembic_config, is_current, migrate
 from federation_hub.silos.tables import Silo
 from federation_hub.tables import METADATA
 from silo_node.wire.errors import ConfigError
+
+VERSIONS = Path(__file__).resolve().parents[2] / "federation_hub" / "migrations" / "versions"
 
 
 @pytest.fixture
@@ -126,3 +131,46 @@ def test_ids_differ_and_fit_the_wire() -> None:
     ids = {new_id("silo") for _ in range(1000)}
     assert len(ids) == 1000
     assert all(len(found) == 17 and found.startswith("silo-") for found in ids)
+
+
+def test_models_that_were_submitted_before_have_public_entries_afterwards(tmp_path: Path) -> None:
+    """Counted for each organisation in the order in which they came; what a study made was no attempt."""
+    made = Database(f"sqlite:///{tmp_path / 'old.sqlite'}")
+    at = "2026-01-01 00:00:00"
+    with made.engine.begin() as connection:
+        command.upgrade(alembic_config(connection), _before("0009"))
+        connection.execute(text(f"INSERT INTO organisation (id, name, created) VALUES ('org-1', 'University', '{at}')"))
+        connection.execute(
+            text(
+                "INSERT INTO benchmark (id, name, version, digest, state, definition, owner_organisation_id, "
+                "owner_person_id, created) "
+                f"VALUES ('bench-1', 'one', 1, 'd', 'published', '{{}}', 'org-1', 'p', '{at}')"
+            )
+        )
+        for number, lineage in enumerate(("NULL", "'null'", '\'{"study": "study-1"}\'')):
+            connection.execute(
+                text(
+                    "INSERT INTO model (digest, size, state, card, lineage, owner_organisation_id, owner_person_id, "
+                    f"created) VALUES ('model-{number}', 1, 'accepted', '{{}}', {lineage}, 'org-1', 'p', '{at}')"
+                )
+            )
+            connection.execute(
+                text(
+                    "INSERT INTO association (id, kind, state, benchmark_id, model_digest, requested_side, "
+                    f"requested_by, created) VALUES ('assoc-{number}', 'model-benchmark', 'approved', 'bench-1', "
+                    f"'model-{number}', 'model', 'p', '{at}')"
+                )
+            )
+    migrate(made)
+    with made.reading() as session:
+        rows = session.scalars(select(Entry).order_by(Entry.attempt))
+        found = [(row.model_digest, row.attempt, row.visibility) for row in rows]
+    assert found == [("model-0", 1, "public"), ("model-1", 2, "public")]
+    made.close()
+
+
+def _before(revision: str) -> str:
+    (module,) = VERSIONS.glob(f"{revision}_*.py")
+    found = re.search(r'^down_revision = "(\w+)"', module.read_text(), re.MULTILINE)
+    assert found is not None
+    return found[1]

@@ -7,7 +7,11 @@ import pytest
 
 from federation_hub.entries.rules import limit_refusal, no_gain, phase_at
 from federation_hub.entries.tables import Entry
+from federation_hub.leaderboards.inputs import read_inputs
+from federation_hub.leaderboards.service import refresh
+from federation_hub.leaderboards.snapshots import snapshot_bytes
 from federation_hub.sweeper import sweep
+from silo_node.wire.digests import digest_bytes
 from silo_node.wire.estimates import ClassEstimates, MetricEstimate
 from silo_node.wire.phases import PhaseSpec, SubmissionLimits
 from silo_node.wire.tasks import Task
@@ -83,6 +87,26 @@ def test_a_private_entry_is_evaluated_and_told_to_its_owner_only(federation: Fed
     assert entry["result"]["status"] == "released"
     assert entry["result"]["estimate"] == pytest.approx(0.9)
     assert own(ada, shown)["result"]["estimate"] == pytest.approx(0.8)
+
+
+def test_what_a_board_was_computed_from_tells_nothing_of_private_models(federation: Federation) -> None:
+    """Neither a digest nor an estimate, and the board is computed from it again all the same."""
+    benchmark = federation.publish(**LAW)
+    silos = [federation.silo(name) for name in ("One", "Two")]
+    for silo in silos:
+        silo.register_cohort(benchmark)
+    ada = federation.researcher()
+    shown, private = digest_of(ada, 1, "Shown"), digest_of(ada, 2, "Hidden", visibility="private")
+    for silo in silos:
+        reporting(silo, **{shown: 0.8, private: 0.9137})
+    answer = federation.anybody.get("/benchmarks/chest_phantom/leaderboard")
+    digest = digest_bytes(answer.data)
+    told = federation.anybody.get(f"/snapshots/{digest}/inputs")
+    assert told.status_code == 200, told.text
+    assert shown in told.text
+    assert private not in told.text
+    assert "0.9137" not in told.text
+    assert snapshot_bytes(read_inputs(told.data)) == answer.data
 
 
 def test_a_private_entry_becomes_public_and_never_private_again(federation: Federation) -> None:
@@ -247,3 +271,17 @@ def test_a_phase_is_open_from_its_first_moment_until_before_its_last() -> None:
     assert phase_at([one, two], "one", NOON + timedelta(days=1)) == one
     assert phase_at([one, two], "one", NOON + timedelta(days=2)) is None
     assert phase_at([one, two], None, NOON - timedelta(seconds=1)) is None
+
+
+def test_a_whole_board_is_computed_again_without_the_models_it_does_not_list(filled: Federation) -> None:
+    """Histograms, subgroups and every other vector over models are cut alike."""
+    with filled.services.database.session() as session:
+        private = session.query(Entry).order_by(Entry.created).limit(2).all()[1]
+        private.visibility = "private"
+        session.flush()
+        refresh(session, filled.services, "chest_phantom", 1)
+    answer = filled.anybody.get("/benchmarks/chest_phantom/leaderboard")
+    told = filled.anybody.get(f"/snapshots/{digest_bytes(answer.data)}/inputs")
+    assert told.status_code == 200, told.text
+    assert private.model_digest not in told.text
+    assert snapshot_bytes(read_inputs(told.data)) == answer.data

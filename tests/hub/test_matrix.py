@@ -176,6 +176,7 @@ def test_listed_organisations_are_approved_by_rule(federation: Federation, side:
         ([asked("ab"), asked("a", state="declined", code="policy-study")], ("waiting", None)),
         ([asked("b"), asked("a", state="declined", code="policy-study")], ("declined", "policy-study")),
         ([asked("b", result="accepted"), asked("ab", result="superseded")], ("waiting", None)),
+        ([asked("ab", result="accepted", refused={"a": "policy-model-tier"})], ("declined", "policy-model-tier")),
         ([asked("a", state="refused", code="estimate-not-psd")], ("refused", "estimate-not-psd")),
     ],
 )

@@ -10,9 +10,10 @@ import typer
 from benchmarks.definition import bundled
 from federation_hub.client import models
 from federation_hub.client.cli.session import AsJson, Session, session
+from federation_hub.client.demo_cohort import demo_cohort, run_on_demo
 from federation_hub.client.following import print_entry, watch_entries
 from federation_hub.client.hub import Record
-from federation_hub.client.terminal import messages, output, print_json, print_table, transfer_bar
+from federation_hub.client.terminal import count_bar, messages, output, print_json, print_table, transfer_bar
 from silo_node.wire.benchmarks import BenchmarkDefinition
 from silo_node.wire.errors import BadInput, MedSiloError
 from silo_node.wire.models import ModelCard
@@ -54,23 +55,36 @@ def check(
     bundle: BundlePath,
     benchmark: Annotated[str | None, typer.Option(help="The benchmark it is meant for.")] = None,
     static: Annotated[bool, typer.Option("--static", help="Only look at the files; do not run the model.")] = False,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the published data set, where the demo cohort is made from one.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check a bundle as the hub and the silos will: its files, and one prediction in the sandbox.
+    """Check a bundle as the hub's check node will: its files, then two runs over the benchmark's public demo cohort.
+
+    The runs are in the same jail as at a hospital. Where this installation has no demo cohort, or it is made from a
+    data set and --data is not given, one made-up image is predicted instead, and the answer says so.
 
     Example: `medsilo model check my_model --benchmark chest_phantom`
     """
     definition = _definition(session(context), benchmark) if benchmark else None
     with models.packed(bundle) as archive:
         found = models.inspect(archive, definition)
-        if not static:
+        cohort = None if static or definition is None else demo_cohort(definition, data)
+        if cohort is not None and definition is not None:
+            with count_bar("Demo cohort") as progress:
+                found |= run_on_demo(archive, definition, cohort, progress)
+        elif not static:
             found["seconds"] = models.run_once(archive, definition)["seconds"]
     if as_json:
         print_json(found)
         return
     output().print(f"[green]Sound.[/] {_sentence(found)}")
-    if "seconds" in found:
-        output().print(f"One prediction in the sandbox took {found['seconds']:.3f} s.")
+    if "cases" in found:
+        counts = f"{found['cases']} cases of the demo cohort, twice the same answers, {found['failed']} failed"
+        output().print(f"{counts}; {found['seconds']:.3f} s a case in the sandbox.")
+    elif "seconds" in found:
+        output().print(f"One made-up image in the sandbox took {found['seconds']:.3f} s; there is no demo cohort here.")
 
 
 @app.command()

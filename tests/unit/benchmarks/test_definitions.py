@@ -62,6 +62,8 @@ def test_every_demo_offers_the_same_and_plans_a_sound_study(name: str) -> None:
     assert len(demo.SITES) >= 3
     assert callable(demo.write_sites)
     assert callable(demo.write_models)
+    assert callable(demo.write_cases)
+    assert isinstance(demo.NEEDS_DATA, bool)
     LocalTraining.model_validate(demo.STUDY["local"])
     assert {"name", "title", "model", "rounds", "deadline_seconds", "seed", "local"} == set(demo.STUDY)
 
