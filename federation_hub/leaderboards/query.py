@@ -12,7 +12,7 @@ Order = Literal["asc", "desc"]
 Kind = Literal["all", "submitted", "federated", "baseline"]
 SORTS: tuple[Sort, ...] = get_args(Sort)
 KINDS: tuple[Kind, ...] = get_args(Kind)
-ROWS_A_PAGE = 25
+ROWS_A_PAGE = 20
 _LONGEST_TEXT = 80
 _KEYS = {"text": "q"}
 

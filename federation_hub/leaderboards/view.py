@@ -16,10 +16,10 @@ from federation_hub.web.words import METRIC_BOUNDS, metric_name
 from silo_node.web.formats import chance, score
 
 PAIRS_SHOWN = 30
-SITES_SHOWN = 12
+SITES_SHOWN = 10
 """Columns of the table of hospitals; a page must stay light, and the JSON has all."""
 
-MARKS_SHOWN = 16
+MARKS_SHOWN = 12
 COLUMNS: tuple[tuple[Sort, str], ...] = (
     ("rank", "Rank"),
     ("model", "Model"),

@@ -15,12 +15,17 @@ def element(tag: str, *children: str | Markup, **attributes: Attribute) -> Marku
     A trailing underscore is dropped from an attribute's name (``class_``), other underscores become hyphens, and an
     attribute that is ``None`` is left out.
     """
-    pairs = ((name.rstrip("_").replace("_", "-"), value) for name, value in attributes.items() if value is not None)
-    opening = Markup("").join(Markup(' {}="{}"').format(name, value) for name, value in pairs)
+    # Every part is escaped here by hand: ``Markup.format`` does the same ten times slower, and a page has thousands.
+    pairs = [
+        f' {name.rstrip("_").replace("_", "-")}="{escape(value)}"'
+        for name, value in attributes.items()
+        if value is not None
+    ]
+    opening = tag + "".join(pairs)
     if not children:
-        return Markup("<{tag}{opening}/>").format(tag=Markup(tag), opening=opening)  # noqa: S704
-    inner = Markup("").join(escape(child) for child in children)
-    return Markup("<{tag}{opening}>{inner}</{tag}>").format(tag=Markup(tag), opening=opening, inner=inner)  # noqa: S704
+        return Markup(f"<{opening}/>")  # noqa: S704
+    inner = "".join([escape(child) for child in children])
+    return Markup(f"<{opening}>{inner}</{tag}>")  # noqa: S704
 
 
 def percent(share: float) -> str:
