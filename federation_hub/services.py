@@ -36,7 +36,7 @@ class Services:
     intake: Intake = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "intake", Intake(self.database))
+        object.__setattr__(self, "intake", Intake(self.database, self.config.home / "intake"))
         object.__setattr__(self, "partials", PartialUploads(self.blobs.partial))
 
     @property

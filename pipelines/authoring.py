@@ -8,9 +8,11 @@ from typing import Any
 import torch
 from safetensors.numpy import save
 
-from pipelines.bundles.bundle import Inspection, pack_bundle
+from pipelines.bundles.archive import CARD, CONTAINER, METADATA, PROFILE, write_archive
+from pipelines.bundles.bundle import Inspection, inspect_bundle, pack_bundle
 from pipelines.bundles.metadata import new_metadata
-from pipelines.bundles.profile import FORMAT, read_profile
+from pipelines.bundles.profile import CONTAINER_FORMAT, FORMAT, read_profile
+from pipelines.container import ContainerModel
 from pipelines.networks import Arrays, build_network, to_arrays
 from pipelines.question import Question
 
@@ -74,3 +76,35 @@ def make_bundle(
         folder = Path(name)
         write_bundle_folder(folder, profile, weights, title=title, description=description, authors=authors, card=card)
         return pack_bundle(folder, out)
+
+
+def make_container_bundle(
+    out: Path,
+    question: Question,
+    container: ContainerModel,
+    *,
+    title: str,
+    description: str,
+    authors: str,
+    preprocessing: tuple[dict[str, Any], ...] = (),
+) -> Inspection:
+    """Pack a bundle of tier 3: it names an image by its digest and what to run in it, and holds no code itself."""
+    profile = {
+        "format": CONTAINER_FORMAT,
+        "preprocessing": list(preprocessing),
+        "task": question.task,
+        "labels": list(question.labels),
+        "input": {"channels": question.input.channels, "shape": list(question.input.shape)},
+    }
+    metadata = new_metadata(
+        title=title,
+        description=description,
+        authors=authors,
+        task=question.task,
+        labels=question.labels,
+        spec=question.input,
+    )
+    parts = {METADATA: metadata, PROFILE: profile, CONTAINER: container.model_dump(mode="json")}
+    content: dict[str, Path | bytes] = {name: json.dumps(value, indent=2).encode() for name, value in parts.items()}
+    write_archive(out, content | {CARD: f"# {title}\n\n{description}\n".encode()})
+    return inspect_bundle(out)

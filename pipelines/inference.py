@@ -18,9 +18,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from pipelines.answers import AnswersGiven
 from pipelines.bundles.bundle import read_bundle
 from pipelines.cohort import CaseEntry, FloatArray, PreparedCase, cases_of, read_case, read_manifest
-from pipelines.job import EvaluateJob
+from pipelines.job import EvaluateJob, ModelFile
 from pipelines.networks import load_network
 from pipelines.preparation.transforms import build_preprocessing
 from pipelines.question import Question, read_question
@@ -70,8 +71,7 @@ def evaluate_models(job: EvaluateJob, progress: Callable[[int, int], None]) -> N
         sheet = ScoreSheet(job.out / "scores", model.hex)
         start = time.perf_counter()
         if sheet.missing(entries):
-            bundle = read_bundle(model.path)
-            predictor = Predictor(load_network(bundle), build_preprocessing(bundle.profile.preprocessing), task)
+            predictor = _predictor(model, entries, question, task)
             for done in _score(sheet, predictor, entries, job, question, task):
                 progress(position * len(entries) + done, len(job.models) * len(entries))
         seconds[model.digest] = round(time.perf_counter() - start, 3)
@@ -79,9 +79,18 @@ def evaluate_models(job: EvaluateJob, progress: Callable[[int, int], None]) -> N
     _write_done(job.out, seconds)
 
 
+def _predictor(
+    model: ModelFile, entries: list[CaseEntry], question: Question, task: Task
+) -> "Predictor | AnswersGiven":
+    if model.answers is not None:
+        return AnswersGiven(model.answers, entries, question, task, model.seconds)
+    bundle = read_bundle(model.path)
+    return Predictor(load_network(bundle), build_preprocessing(bundle.profile.preprocessing), task)
+
+
 def _score(
     sheet: "ScoreSheet",
-    predictor: Predictor,
+    predictor: Predictor | AnswersGiven,
     entries: list[CaseEntry],
     job: EvaluateJob,
     question: Question,
@@ -93,10 +102,12 @@ def _score(
             if sheet.has(entry):
                 continue
             case = read_case(job.cohort, entry, question)
-            given_up = sheet.begin(entry) > MAX_ATTEMPTS
-            record = (
-                {"failed": True, **task.failed_record(case), "seconds": 0.0} if given_up else predictor.record(case)
-            )
+            if sheet.begin(entry) > MAX_ATTEMPTS:
+                record = {"failed": True, **task.failed_record(case), "seconds": 0.0}
+            elif isinstance(predictor, AnswersGiven):
+                record = predictor.answer_to(entry, case)
+            else:
+                record = predictor.record(case)
             sheet.write(entry, record, question)
             yield count + 1
 
@@ -149,8 +160,8 @@ class ScoreSheet:
             "case": entry.case,
             "patient": entry.patient,
             "label": entry.label if question.task == "classification" else None,
-            **record,
             "peak_memory_mb": round(_peak_memory_mb(), 1),
+            **record,
             "attributes": entry.attributes,
         }
         self._file.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")

@@ -24,4 +24,4 @@ def _verdict(model: ModelFile, job: InspectJob) -> Verdict:
     except Exception:
         # A file made to break its reader must not end the judgement of the others, and is refused as what it is.
         return Verdict(digest=model.digest, code="bundle-invalid", tier=None)
-    return Verdict(digest=model.digest, code=None, tier=inspection.tier)
+    return Verdict(digest=model.digest, code=None, tier=inspection.tier, container=inspection.container)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from pipelines.container import ContainerModel
 from pipelines.errors import PipelineError
 from pipelines.question import InputSpec, TaskKind, TransformSpec, Value, first_field
 
@@ -33,6 +34,25 @@ class LocalTraining(Value):
     max_steps: Annotated[int, Field(ge=1, le=10**7)] | None = None
     proximal: Annotated[float, Field(ge=0, le=1000)] = 0.0
     normalise_to: Annotated[int, Field(ge=1, le=10**7)] | None = None
+
+
+class LocalPrivacy(Value):
+    """What makes a silo's training private; worked out at the site, outside the jail, and booked before it runs."""
+
+    noise_multiplier: Annotated[float, Field(gt=0, le=1e5)]
+    """Standard deviation of a step's noise over the clipping norm."""
+
+    rate: Annotated[float, Field(gt=0, le=1)]
+    """The probability with which a patient takes part in a step."""
+
+    steps: Annotated[int, Field(ge=1, le=10**7)]
+    """Steps of a round."""
+
+    clipping_norm: Annotated[float, Field(gt=0, le=1e6)]
+    clipping_quantile: Annotated[float, Field(gt=0, lt=1)] | None = None
+    images_per_patient: Annotated[int, Field(ge=1, le=1000)] = 4
+    noise_key: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """For simulations, which promise nobody anything; without it the noise is the operating system's secret."""
 
 
 class PrepareJob(Value):
@@ -57,6 +77,11 @@ class ModelFile(Value):
 
     digest: ModelDigest
     path: Path
+    answers: Path | None = None
+    """The folder with the answers of a model of tier 3, which ran elsewhere; see :mod:`pipelines.answers`."""
+
+    seconds: Annotated[float, Field(ge=0)] = 0.0
+    """What that run took a case, as the node measured it."""
 
     @property
     def hex(self) -> str:
@@ -80,6 +105,18 @@ class EvaluateJob(Value):
     seed: Seed = 0
 
 
+class StageJob(Value):
+    """Lay out the test images for a model that runs elsewhere, and nothing but them; see :mod:`pipelines.answers`."""
+
+    kind: Literal["stage"] = "stage"
+    cohort: Path
+    split: Literal["train", "validation", "test"] = "test"
+    definition: DefinitionJson
+    bundle: Path
+    out: Path
+    threads: Threads = 1
+
+
 class TrainSession(Value):
     """A silo's part in a study: one process over all rounds, commands on standard input."""
 
@@ -88,6 +125,7 @@ class TrainSession(Value):
     definition: DefinitionJson
     bundle: Path
     local: LocalTraining
+    privacy: LocalPrivacy | None = None
     out: Path
     exchange: Path
     threads: Threads = 1
@@ -133,7 +171,8 @@ class InspectJob(Value):
 
 
 Job = Annotated[
-    PrepareJob | EvaluateJob | TrainSession | CheckJob | PredictJob | InspectJob, Field(discriminator="kind")
+    PrepareJob | EvaluateJob | StageJob | TrainSession | CheckJob | PredictJob | InspectJob,
+    Field(discriminator="kind"),
 ]
 
 
@@ -143,6 +182,8 @@ class Verdict(Value):
     digest: ModelDigest
     code: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{2,59}$")] | None
     tier: Annotated[int, Field(ge=1, le=3)] | None
+    container: ContainerModel | None = None
+    """What would be run of a model of tier 3."""
 
 
 class Inspected(Value):

@@ -90,6 +90,8 @@ def load_network(bundle: Bundle) -> nn.Module:
 
     An ONNX model is loaded by its own engine, which is imported for it alone.
     """
+    if bundle.profile.tier == 3:
+        raise PipelineError("model-incompatible", "a container is run by its engine and never loaded here")
     if bundle.profile.tier == 2:
         from pipelines.onnx_network import OnnxNetwork
 

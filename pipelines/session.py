@@ -27,6 +27,7 @@ class TrainingRounds:
             job.local,
             job.cohort,
             seed=job.seed,
+            privacy=job.privacy,
             progress=progress,
         )
 

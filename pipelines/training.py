@@ -7,7 +7,7 @@ hands out the live weights on a CPU, and the next step changes what was "sent".
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from pipelines.bundles.bundle import Bundle
 from pipelines.cohort import CaseSource, cases_of, read_manifest
 from pipelines.errors import PipelineError
 from pipelines.inference import Predictor
-from pipelines.job import LocalTraining, Score
+from pipelines.job import LocalPrivacy, LocalTraining, Score
 from pipelines.networks import Arrays, float_tensors, load_arrays, load_network, to_arrays
 from pipelines.preparation.transforms import build_preprocessing
 from pipelines.question import Question
@@ -131,7 +131,7 @@ class LocalTrainer(ClientAlgo):
         load_arrays(self._network, arrays)
 
     def _run(self, random: np.random.Generator) -> None:
-        optimiser = _optimiser(self._network, self._local)
+        optimiser = new_optimiser(self._network, self._local)
         anchors = self._anchors()
         plan = batches(len(self._training), self._local, random)
         self._network.train()
@@ -229,23 +229,48 @@ def open_trainer(
     cohort: Path,
     *,
     seed: int,
+    privacy: LocalPrivacy | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[LocalTrainer, nn.Module]:
-    """Return a trainer over a cohort's training and validation splits, and the network it trains."""
+    """Return a trainer over a cohort's training and validation splits, and the network it trains.
+
+    With ``privacy`` its steps are private; raises ``network-not-private`` where the network cannot be trained so.
+    """
     manifest = read_manifest(cohort)
     preprocess = build_preprocessing(bundle.profile.preprocessing)
     network = load_network(bundle)
-    trainer = LocalTrainer(
-        network,
-        question,
-        local,
-        CaseSource(cohort, cases_of(manifest, "train"), question, preprocess),
-        CaseSource(cohort, cases_of(manifest, "validation"), question, preprocess),
-        seed=seed,
-        progress=progress,
-    )
+    cases = cases_of(manifest, "train")
+    training = CaseSource(cohort, cases, question, preprocess)
+    validation = CaseSource(cohort, cases_of(manifest, "validation"), question, preprocess)
+    trainer: LocalTrainer
+    if privacy is None:
+        trainer = LocalTrainer(network, question, local, training, validation, seed=seed, progress=progress)
+    else:
+        # Only a private study needs the optional packages.
+        from pipelines.privacy.training import PrivateTrainer
+
+        patients = of_patients([entry.patient for entry in cases])
+        trainer = PrivateTrainer(
+            network,
+            question,
+            local,
+            training,
+            validation,
+            seed=seed,
+            privacy=privacy,
+            patients=patients,
+            progress=progress,
+        )
     trainer.initialize()
     return trainer, network
+
+
+def of_patients(patients: Sequence[str]) -> list[list[int]]:
+    """Return the case indices of each patient, by pseudonym."""
+    found: dict[str, list[int]] = {}
+    for index, patient in enumerate(patients):
+        found.setdefault(patient, []).append(index)
+    return [found[patient] for patient in sorted(found)]
 
 
 def run_round(
@@ -262,7 +287,8 @@ def run_round(
     return score, update, time.perf_counter() - start
 
 
-def _optimiser(network: nn.Module, local: LocalTraining) -> torch.optim.Optimizer:
+def new_optimiser(network: nn.Module, local: LocalTraining) -> torch.optim.Optimizer:
+    """Return the optimiser a plan names, without any memory of earlier rounds."""
     parameters = list(network.parameters())
     if local.optimiser == "sgd":
         return torch.optim.SGD(parameters, lr=local.learning_rate, momentum=MOMENTUM)

@@ -28,6 +28,7 @@ from pipelines.job import (
     PrepareJob,
     ProgressEvent,
     ReadyEvent,
+    StageJob,
     StopCommand,
     TrainSession,
     read_command,
@@ -38,6 +39,9 @@ logger = logging.getLogger("pipelines.worker")
 PROGRESS_SECONDS = 0.2
 GPU_SHARE = "MEDSILO_GPU_SHARE"
 """Set by the node where its policy grants a share of a graphics card's memory."""
+
+UNUSED = ("PIL", "nibabel", "pandas", "pyarrow", "pydicom", "rich", "sklearn")
+"""What MONAI imports where it is installed and no job needs: a jail starts a second sooner and holds less code."""
 
 
 class Protocol:
@@ -97,7 +101,7 @@ def run(job: Job, protocol: Protocol, commands: Iterable[str]) -> int:
     return 0
 
 
-def _do(job: PrepareJob | EvaluateJob | CheckJob | PredictJob, protocol: Protocol) -> None:
+def _do(job: PrepareJob | EvaluateJob | StageJob | CheckJob | PredictJob, protocol: Protocol) -> None:
     """Run a batch job. Imports are here because each loads torch and MONAI, and only the kind at hand is needed."""
     if isinstance(job, PrepareJob):
         from pipelines.preparation.prepare import prepare_cases
@@ -107,6 +111,10 @@ def _do(job: PrepareJob | EvaluateJob | CheckJob | PredictJob, protocol: Protoco
         from pipelines.inference import evaluate_models
 
         evaluate_models(job, protocol.progress)
+    elif isinstance(job, StageJob):
+        from pipelines.answers import stage_images
+
+        stage_images(job)
     elif isinstance(job, PredictJob):
         from pipelines.prediction import predict_case
 
@@ -164,5 +172,12 @@ def _report(protocol: Protocol, error: Exception) -> None:
     protocol.send(ErrorEvent(code="sandbox-limit" if isinstance(error, MemoryError) else "work-failed"))
 
 
+def leave_out() -> None:
+    """Make this process do without the packages of :data:`UNUSED`; only at its start, before anything imports them."""
+    for name in UNUSED:
+        sys.modules[name] = None  # type: ignore[assignment]  # the documented way to make an import fail
+
+
 if __name__ == "__main__":
+    leave_out()
     sys.exit(main())

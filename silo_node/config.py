@@ -78,6 +78,10 @@ class SandboxSettings(Settings):
     image: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._/:-]{0,200}@sha256:[0-9a-f]{64}$")] | None = None
     """The image of a container driver, named by its digest; it must be loaded, and is never pulled."""
 
+    containers: Literal["podman", "docker"] | None = None
+    """What runs models with code (tier 3), where the policy lets any in by its digest; the probes try it with ``image``
+    at each start. Absent: the driver, where it is one of these, and no such model otherwise."""
+
 
 class PollSettings(Settings):
     """How often the node asks for work. The hub proposes a pause, kept within these bounds."""

@@ -7,6 +7,7 @@
     private/   site.key  raw/<case>/           keyed-hash key and de-identified raw cases (0700)
                objects/  objects.sqlite        DICOM objects as they came, and their index by the source's own ids
                places.sqlite                   where what was refused lies
+               masking/                        secrets of masked rounds, and updates that wait for their masks
     catalogue.sqlite  journal.sqlite           cases and cohorts; tasks and the outbox
     cohorts/<id>/  benchmarks/  bundles/       frozen cohorts; definitions and models fetched from the hub
     scores/  reports/                          per-case scores; pages for the site's own people; neither leaves
@@ -66,6 +67,11 @@ class Home:
     @property
     def site_key_file(self) -> Path:
         return self.private / "site.key"
+
+    @property
+    def masking(self) -> Path:
+        """Masked rounds that go on: their secrets, and updates that wait for their masks."""
+        return self.private / "masking"
 
     @property
     def raw(self) -> Path:

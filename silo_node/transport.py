@@ -44,6 +44,12 @@ TRY_AGAIN = frozenset({"internal-error", "unavailable", "rate-limited", "quota-e
 """Codes of the hub after which the same request may succeed later."""
 
 
+LONGEST_WAIT_SECONDS = 3600.0
+"""Whatever it says, the hub is asked again after an hour: a broken proxy must not silence a node for days."""
+
+_LONGEST_DIGITS = 9
+
+
 class Transport:
     """Requests to one hub on one kept-alive connection. Not for several threads: open one in each."""
 
@@ -124,7 +130,8 @@ def parsed(response: requests.Response, kind: type[M]) -> M:
 
 def problem(response: requests.Response) -> MedSiloError:
     """Return the error a bad answer stands for; one that is not the hub's is ``hub-answer-unreadable``."""
-    unreadable = HubUnavailable("hub-answer-unreadable", f"HTTP status {response.status_code}")
+    wait = _asked_to_wait(response)
+    unreadable = HubUnavailable("hub-answer-unreadable", f"HTTP status {response.status_code}", retry_after=wait)
     if response.headers.get("Content-Type", "").partition(";")[0].strip() != "application/problem+json":
         return unreadable
     try:
@@ -133,10 +140,23 @@ def problem(response: requests.Response) -> MedSiloError:
         return unreadable
     about = f"the hub names {', '.join(document.fields)}" if document.fields else ""
     if document.code in TRY_AGAIN:
-        return HubUnavailable(document.code)
+        return HubUnavailable(document.code, retry_after=wait)
     if document.code not in PROBLEMS:
         return WireError("malformed-message", f"the hub says {document.code}")
     return _kind(document.code)(document.code, about)
+
+
+def _asked_to_wait(response: requests.Response) -> float:
+    """Return the seconds of ``Retry-After`` (RFC 9110 section 10.2.3) of a 429 or 503, of the hub or of a proxy."""
+    value = response.headers.get("Retry-After", "").strip()
+    if response.status_code not in (429, 503) or not value:
+        return 0.0
+    if value.isdecimal() and len(value) <= _LONGEST_DIGITS:
+        return min(float(value), LONGEST_WAIT_SECONDS)
+    with contextlib.suppress(ValueError, TypeError):
+        left = parsedate_to_datetime(value) - datetime.now(UTC)
+        return min(max(left.total_seconds(), 0.0), LONGEST_WAIT_SECONDS)
+    return 0.0
 
 
 def _kind(code: str) -> type[MedSiloError]:

@@ -78,7 +78,10 @@ def stop_hub(hub: HubProcess) -> int:
 @pytest.fixture(scope="session")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
     """The hub as its operator runs it, shared by all tests of the session."""
-    running = start_hub(tmp_path_factory.mktemp("hub") / "home")
+    home = tmp_path_factory.mktemp("hub") / "home"
+    home.mkdir(mode=0o700)
+    (home / "hub.toml").write_text("model_tiers = [1, 2, 3]\n")
+    running = start_hub(home)
     try:
         yield running
     finally:

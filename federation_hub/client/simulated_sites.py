@@ -8,7 +8,9 @@ import numpy as np
 
 from federation_hub.client.simulation import Answer, SimulatedSite
 from pipelines.errors import PipelineError
+from silo_node.wire.digests import digest_bytes, hex_part
 from silo_node.wire.errors import BadInput
+from silo_node.wire.privacy import PatientPrivacy, patient_steps
 from silo_node.wire.studies import StudyPlan
 
 MANIFEST = "manifest.json"
@@ -70,6 +72,7 @@ def _open_site(
         out=out,
         exchange=out,
         seed=plan.seed,
+        privacy=_privacy(plan, cohort, silo_id),
     )
     rounds = TrainingRounds(job, lambda done, total: None)
 
@@ -81,3 +84,24 @@ def _open_site(
         return event.update, event.score.value
 
     return SimulatedSite(silo_id, len(cases_of(read_manifest(cohort), "train")), train)
+
+
+def _privacy(plan: StudyPlan, cohort: Path, silo_id: str) -> Any:
+    """Return the noise of a simulated silo: as much as a real one's, but from the plan's seed, so it hides nothing."""
+    from pipelines.cohort import cases_of, read_manifest
+    from pipelines.job import LocalPrivacy
+    from pipelines.privacy.accounting import noise_for
+
+    if not isinstance(plan.privacy, PatientPrivacy):
+        return None
+    patients = len({entry.patient for entry in cases_of(read_manifest(cohort), "train")})
+    steps, promise = patient_steps(plan, patients), plan.privacy
+    return LocalPrivacy(
+        noise_multiplier=noise_for(promise.epsilon, promise.delta, rate=steps.rate, steps=steps.planned),
+        rate=steps.rate,
+        steps=steps.a_round,
+        clipping_norm=promise.clipping_norm,
+        clipping_quantile=promise.clipping_quantile,
+        images_per_patient=promise.images_per_patient,
+        noise_key=hex_part(digest_bytes(f"{plan.seed} {silo_id}".encode())),
+    )

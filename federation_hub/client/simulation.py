@@ -10,9 +10,10 @@ from pathlib import Path
 
 from federation_hub.aggregation.checks import verify_update
 from federation_hub.aggregation.fold import FoldedModel, Update, fold, moment_path
+from federation_hub.aggregation.group_means import plain_means
 from federation_hub.aggregation.layout import read_layout
 from silo_node.wire.errors import IntegrityError, MedSiloError
-from silo_node.wire.strategies import FLTrust
+from silo_node.wire.strategies import FLTrust, sites_needed
 from silo_node.wire.studies import StudyPlan
 
 Answer = tuple[Path | None, float | None]
@@ -57,9 +58,14 @@ def simulate(plan: StudyPlan, start: Path, sites: Sequence[SimulatedSite], folde
         ]
         _require_quorum(plan, updates)
         out = folder / f"round{number}.safetensors"
+        counted = len(updates)
+        if plan.secure_aggregation is not None:
+            updates = plain_means(updates, plan, base, out)
+            if len(updates) < sites_needed(plan.robust):
+                raise MedSiloError("quorum-missed")
         folded = fold(base, updates, out, strategy=plan.strategy, robust=plan.robust, moments=moments)
         scores = {silo_id: score for silo_id, (_, score) in answers.items()}
-        done.append(SimulatedRound(folded, out, len(updates), scores))
+        done.append(SimulatedRound(folded, out, counted, scores))
         base, moments = out, {name: moment_path(out, name) for name in folded.moments}
     return done
 

@@ -47,12 +47,17 @@ def refusal_of(block: EstimateBlock, question: Question) -> str | None:
 
 
 def answers(block: EstimateBlock, question: Question) -> bool:
-    """Tell whether a block answers this very task: its ids, benchmark, cohort, models in order, attempt."""
-    task = question.task
+    """Tell whether a block answers this very task: its ids, benchmark, cohort, attempt, and each model in order.
+
+    A model is either among those the site ran or among those it says a coded no to.
+    """
+    task, refused = question.task, {one.model for one in block.refused}
+    asked = [model.digest for model in task.models]
     return (
         (block.task_id, block.silo_id, block.evaluation_id) == (question.task_id, question.silo_id, task.evaluation_id)
         and (block.benchmark, block.cohort, block.attempt) == (task.benchmark, task.cohort, task.attempt)
-        and block.models == tuple(model.digest for model in task.models)
+        and block.models == tuple(digest for digest in asked if digest not in refused)
+        and refused <= set(asked)
         and block.started <= block.finished
     )
 
@@ -85,7 +90,8 @@ def store(session: Session, task: Task, evaluation: Evaluation, block: EstimateB
     )
     for row in [row for row in session.scalars(earlier) if set(row.block["models"]) <= set(block.models)]:
         before, row.state = row.state, BLOCK.after(row.state, "supersede")
-        record(session, SYSTEM, "block.supersede", row.digest, before, row.state)
+        row.reason = evaluation.reason
+        record(session, SYSTEM, "block.supersede", row.digest, before, row.state, evaluation.reason)
     row = EstimateBlockRow(
         digest=digest_bytes(envelope.payload_bytes()),
         evaluation_id=evaluation.id,

@@ -66,6 +66,7 @@ def _take_block(session: Session, services: Services, task: Task, envelope: Enve
         close(session, evaluation, "answer" if refusal is None else "refuse", actor, refusal)
     benchmark = session.get_one(Benchmark, evaluation.benchmark_id)
     if refusal is None:
+        evaluation.refused = {one.model: one.code for one in block.refused}
         store(session, task, evaluation, block, envelope)
         refresh_boards(session, services, [benchmark])
     plan_evaluations(session, benchmark)

@@ -13,6 +13,7 @@ from federation_hub.associations.tables import Association
 from federation_hub.benchmarks.service import reference_to
 from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.db import now
+from federation_hub.entries.tables import Entry
 from federation_hub.evaluations.rules import EVALUATION
 from federation_hub.evaluations.tables import Evaluation, Task
 from federation_hub.evaluations.tasks import cancel, offer
@@ -36,12 +37,26 @@ class Candidate:
     owner: str = ""
     """The organisation, by the name sites see."""
 
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """A wish to ask cohorts once more: all of them or one silo's, for a coded reason."""
+
+    silo_id: str | None = None
+    reason: str | None = None
+
+    def concerns(self, cohort: Cohort) -> bool:
+        return self.silo_id in (None, cohort.silo_id)
+
 
 def groups_to_evaluate(candidates: Sequence[Candidate]) -> tuple[tuple[Candidate, ...], ...]:
-    """Return the models of each evaluation, the newest models first, within one by digest so that order tells nothing.
+    """Return the models of each evaluation, the highest priority first, then the newest.
 
-    Up to the wire's limit all models are one group. Beyond it they are grouped in the order they came, so that a full
-    group never changes and its block stays; the baselines are in every group.
+    Within one they stand by digest, so that the order tells nothing. Up to the wire's limit all models are one group.
+    Beyond it they are grouped in the order they came, so that a full group never changes and its block stays; the
+    baselines are in every group.
     """
     baselines = sorted((entry for entry in candidates if entry.baseline), key=lambda entry: -entry.age)
     baselines = baselines[: MODELS_A_BLOCK // 2]
@@ -49,16 +64,17 @@ def groups_to_evaluate(candidates: Sequence[Candidate]) -> tuple[tuple[Candidate
     size = MODELS_A_BLOCK - len(baselines)
     chunks = [others[start : start + size] for start in range(0, len(others), size)] or [[]]
     groups = [tuple(sorted([*baselines, *chunk], key=lambda entry: entry.digest)) for chunk in reversed(chunks)]
-    return tuple(group for group in groups if group)
+    urgent = sorted((group for group in groups if group), key=lambda group: -max(entry.priority for entry in group))
+    return tuple(urgent)
 
 
-def plan_evaluations(session: Session, benchmark: Benchmark, *, again: bool = False) -> list[str]:
+def plan_evaluations(session: Session, benchmark: Benchmark, *, again: Again | None = None) -> list[str]:
     """Bring evaluations in line with the approved models and cohorts of a benchmark; return the new ones' ids.
 
     Each approved cohort gets one evaluation of all approved models together, since only scores on the same cases have
     a covariance; of very many models, of one group after another. An offered but unclaimed one for other models is
-    replaced; one that a silo is working on is left, and its end brings the plan up to date. Without ``again``, the same
-    models are not sent to a cohort twice.
+    replaced; one that a silo is working on is left, and its end brings the plan up to date. The same models are not
+    sent to a cohort twice, but where ``again`` says so.
     """
     session.flush()
     groups = groups_to_evaluate(_approved_models(session, benchmark))
@@ -71,8 +87,13 @@ def plan_evaluations(session: Session, benchmark: Benchmark, *, again: bool = Fa
     session.flush()
     busy = {evaluation.cohort_id for evaluation in _open(session, benchmark)}
     free = [cohort for cohort_id, cohort in approved.items() if cohort_id not in busy]
-    wanted = ((cohort, _wanted(session, cohort, groups, again)) for cohort in free)
-    return [_create(session, benchmark, cohort, models) for cohort, models in wanted if models]
+    called = {cohort.id: again for cohort in free if again is not None and again.concerns(cohort)}
+    wanted = ((cohort, _wanted(session, cohort, groups, cohort.id in called)) for cohort in free)
+    return [
+        _create(session, benchmark, cohort, models, called.get(cohort.id, Again()).reason)
+        for cohort, models in wanted
+        if models
+    ]
 
 
 def close(session: Session, evaluation: Evaluation, event: str, actor: Actor, code: str | None = None) -> None:
@@ -86,16 +107,22 @@ def close(session: Session, evaluation: Evaluation, event: str, actor: Actor, co
 
 def _approved_models(session: Session, benchmark: Benchmark) -> list[Candidate]:
     rows = session.execute(
-        select(Model, Organisation.name)
+        select(Model, Organisation.name, Entry)
         .join(Association, Association.model_digest == Model.digest)
         .join(Organisation, Organisation.id == Model.owner_organisation_id)
+        .outerjoin(Entry, (Entry.model_digest == Model.digest) & (Entry.benchmark_id == benchmark.id))
         .where(Association.benchmark_id == benchmark.id, Association.state == "approved", Model.state == "accepted")
         .order_by(Association.decided, Model.digest)
     )
     return [
-        Candidate(model.digest, model.size, bool(model.card.get("baseline")), age, owner)
-        for age, (model, owner) in enumerate(rows.all())
+        Candidate(model.digest, model.size, is_baseline(model, entry), age, owner, entry.priority if entry else 0)
+        for age, (model, owner, entry) in enumerate(rows.all())
     ]
+
+
+def is_baseline(model: Model, entry: Entry | None) -> bool:
+    """Tell whether a model is a baseline: as the benchmark's owner says, else as its card does."""
+    return bool(model.card.get("baseline")) if entry is None or entry.baseline is None else entry.baseline
 
 
 def _approved_cohorts(session: Session, benchmark: Benchmark) -> dict[str, Cohort]:
@@ -137,7 +164,9 @@ def _wanted(
     return missing[0] if missing else ()
 
 
-def _create(session: Session, benchmark: Benchmark, cohort: Cohort, models: tuple[Candidate, ...]) -> str:
+def _create(
+    session: Session, benchmark: Benchmark, cohort: Cohort, models: tuple[Candidate, ...], reason: str | None
+) -> str:
     digests = [model.digest for model in models]
     evaluation = Evaluation(
         benchmark_id=benchmark.id,
@@ -145,6 +174,7 @@ def _create(session: Session, benchmark: Benchmark, cohort: Cohort, models: tupl
         silo_id=cohort.silo_id,
         models=digests,
         attempt=_earlier_attempts(session, cohort, digests) + 1,
+        reason=reason,
         state="open",
     )
     session.add(evaluation)

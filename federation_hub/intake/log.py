@@ -1,20 +1,24 @@
-"""Noting what arrives. Statements and bytes are on disk before they are answered; mere signs of life wait a little.
+"""Noting what arrives, before it is answered: statements and bytes on disk, mere signs of life in a file that waits.
 
-A silo asks for work many times a second in an active round. Each question is noted too, yet written together with the
-next statement, with the next reading of the log, or when many have come: a poll must not cost a disk's flush.
+A silo asks for work many times a second in an active round. Each question is noted too, yet goes to the database
+together with the next statement, with the next reading of the log, or when many have come: a poll must not cost a
+disk's flush. Until then it stands in the :mod:`~federation_hub.intake.spool`, which outlives a killed hub.
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from pathlib import Path
 from threading import Lock
+from typing import Any
 
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from federation_hub.db import Database, now
-from federation_hub.intake.tables import IntakeRow
+from federation_hub.intake.spool import Spool, orphans
+from federation_hub.intake.tables import IntakeRow, SpoolRow
 from silo_node.wire.intake import IntakeEntry, IntakeLog
 
 PAGE = 1000
@@ -48,30 +52,55 @@ def path_template(rule: str) -> str:
 class Intake:
     """The log of one process of a hub. Usable from several threads."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, folder: Path) -> None:
+        """``folder`` is where processes of this hub's machine keep what waits."""
         self._database = database
-        self._waiting: list[Arrival] = []
-        self._lock = Lock()
+        self._spool = Spool(folder)
+        self._waiting: list[tuple[int, Arrival]] = []
+        self._count = 0
+        self._lock, self._writing = Lock(), Lock()
 
     def note(self, silo_id: str, *, method: str, path: str, subject: str, digest: str, size: int) -> None:
         """Note one body that arrived."""
         arrival = Arrival(silo_id, method, path, subject, digest, size, now())
         with self._lock:
-            self._waiting.append(arrival)
+            self._count += 1
+            self._waiting.append((self._count, arrival))
+            if arrival.sign_of_life:
+                self._spool.add(self._count, asdict(arrival) | {"received": arrival.received.isoformat()})
             due = not arrival.sign_of_life or len(self._waiting) >= MOST_WAITING
         if due:
             self.flush()
 
     def flush(self) -> None:
         """Write down what waits."""
-        with self._lock:
-            waiting, self._waiting = self._waiting, []
-        if waiting:
+        with self._writing:
+            with self._lock:
+                waiting = list(self._waiting)
+            if not waiting:
+                return
             with self._database.session() as session:
-                _write(session, waiting)
+                _write(session, self._spool.name, waiting)
+            with self._lock:
+                self._waiting = self._waiting[len(waiting) :]
+                # Only when nothing in the file is needed any more; what came meanwhile has a higher number.
+                if not self._waiting:
+                    self._spool.clear()
+
+    def adopt(self) -> None:
+        """Write down what processes that were killed had waiting."""
+        for name, lines in orphans(self._spool.folder):
+            with self._database.session() as session:
+                row = session.get(SpoolRow, name)
+                written = 0 if row is None else row.written
+                found = [(int(line.pop("number")), _arrival(line)) for line in lines]
+                missing = [one for one in found if one[0] > written]
+                if missing:
+                    _write(session, name, missing)
 
     def read(self, silo_id: str, after: int) -> IntakeLog:
         """Return a silo's entries after a number."""
+        self.adopt()
         self.flush()
         with self._database.reading() as session:
             found = select(IntakeRow).where(IntakeRow.silo_id == silo_id, IntakeRow.id > after).order_by(IntakeRow.id)
@@ -79,8 +108,15 @@ class Intake:
         return IntakeLog(entries=tuple(map(_entry, rows[:PAGE])), more=len(rows) > PAGE)
 
 
-def _write(session: Session, arrivals: Sequence[Arrival]) -> None:
-    session.execute(insert(IntakeRow), [asdict(arrival) for arrival in arrivals])
+def _write(session: Session, spool: str, arrivals: Sequence[tuple[int, Arrival]]) -> None:
+    """Write arrivals down, and in the same transaction up to which number those of a file are written."""
+    session.execute(insert(IntakeRow), [asdict(arrival) for _, arrival in arrivals])
+    if any(arrival.sign_of_life for _, arrival in arrivals):
+        session.merge(SpoolRow(name=spool, written=arrivals[-1][0]))
+
+
+def _arrival(line: dict[str, Any]) -> Arrival:
+    return Arrival(**line | {"received": datetime.fromisoformat(line["received"])})
 
 
 def _entry(row: IntakeRow) -> IntakeEntry:

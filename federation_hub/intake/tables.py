@@ -1,4 +1,4 @@
-"""The table of the intake log."""
+"""The tables of the intake log."""
 
 from datetime import datetime
 
@@ -22,3 +22,12 @@ class IntakeRow(Base):
     subject: Mapped[str] = mapped_column(String(80))
     digest: Mapped[str] = mapped_column(String(80))
     size: Mapped[int] = mapped_column(BigInteger)
+
+
+class SpoolRow(Base):
+    """Up to which number the lines of one process's file are in the log, so that none is written twice."""
+
+    __tablename__ = "intake_spool"
+
+    name: Mapped[str] = mapped_column(String(60), primary_key=True)
+    written: Mapped[int] = mapped_column(BigInteger)

@@ -100,6 +100,10 @@ class Entry:
     def rank_text(self) -> str:
         return rank_range(self.rank_low, self.rank_high)
 
+    def at(self, site: str) -> SiteValue:
+        """Return its value at a hospital; without one where there is none, or none to be seen."""
+        return next((found for found in self.sites if found.site == site), SiteValue(site, Estimate(None)))
+
     @property
     def drawn_text(self) -> str:
         return rank_range(*self.drawn_ranks) if self.drawn_ranks else "–"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from flask import Blueprint, request
+from flask import Blueprint, Response, request
 from markupsafe import Markup
 from sqlalchemy.orm import Session
 
@@ -11,6 +11,7 @@ from federation_hub.benchmarks.service import find, versions
 from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.leaderboards.board import Board
 from federation_hub.leaderboards.curves import curves_of
+from federation_hub.leaderboards.exports import board_tables
 from federation_hub.leaderboards.figures import figures_view
 from federation_hub.leaderboards.query import parse_query
 from federation_hub.leaderboards.reading import empty_board, read_board
@@ -19,7 +20,9 @@ from federation_hub.leaderboards.tables import Snapshot
 from federation_hub.leaderboards.view import board_view
 from federation_hub.services import services
 from federation_hub.stored import read_stored
+from federation_hub.web.data_tables import FOR_EVER, answer
 from federation_hub.web.rendering import link, page
+from federation_hub.web.structured import benchmark_dataset, script
 from federation_hub.web.words import arrow, metric_name, plural, state
 from silo_node.web.formats import minute, score
 from silo_node.wire.benchmarks import BenchmarkDefinition
@@ -45,6 +48,16 @@ class BoardPage:
     json_href: str
     figures_href: str | None
     csv_href: str
+    tables: str | None
+    """Where the tables are as data: below the snapshot, so that what was cited stays what it was."""
+
+    about: str
+    sites: str
+    compare: str
+    standing: bool
+    """It is the board as it stands now, which pairs are compared on."""
+
+    structured: Markup
     facts: Facts
 
 
@@ -54,8 +67,8 @@ def benchmark(name: str) -> str:
     return _standing(name, None)
 
 
-@blueprint.get("/benchmarks/<name>/<int:version>")
-def benchmark_version(name: str, version: int) -> str:
+@blueprint.get("/benchmarks/<name>/<int:version>/leaderboard")
+def leaderboard_of_version(name: str, version: int) -> str:
     """Show the standing leaderboard of one version."""
     return _standing(name, version)
 
@@ -67,6 +80,14 @@ def snapshot(digest: str) -> str:
         found = snapshot_of(session, digest)
         row = session.get_one(Benchmark, found.benchmark_id)
         return _page(session, row, found, link("snapshots", digest), f"{API}/snapshots/{digest}")
+
+
+@blueprint.get("/snapshots/<digest>/<table>.<any(csv, json):form>")
+def snapshot_table(digest: str, table: str, form: str) -> Response:
+    """Return one table of a snapshot as data."""
+    with services().database.reading() as session:
+        board = read_board(snapshot_of(session, digest).body)
+    return answer(board_tables(board), table, form, caching=FOR_EVER)
 
 
 @blueprint.get("/benchmarks/<name>/figures")
@@ -108,13 +129,19 @@ def _figures(row: Benchmark, found: Snapshot) -> str:
 def _standing(name: str, version: int | None) -> str:
     with services().database.reading() as session:
         row = find(session, name, version)
-        own = link("benchmarks", name) if version is None else link("benchmarks", name, version)
+        own = link("benchmarks", name) if version is None else board_link(row)
         return _page(session, row, latest(session, name, row.version), own, None)
+
+
+def board_link(row: Benchmark) -> str:
+    """Return where the board of a benchmark version is."""
+    return link("benchmarks", row.name, row.version, "leaderboard")
 
 
 def _page(session: Session, row: Benchmark, found: Snapshot | None, path: str, api: str | None) -> str:
     definition = read_stored(BenchmarkDefinition, row.definition)
     board = empty_board(definition) if found is None else read_board(found.body)
+    older = _present(session, row, found)
     address = api or f"{API}/benchmarks/{row.name}/leaderboard"
     suffix = "" if api else f"?version={row.version}"
     about = BoardPage(
@@ -122,11 +149,17 @@ def _page(session: Session, row: Benchmark, found: Snapshot | None, path: str, a
         summary=definition.summary,
         eyebrow=_eyebrow(definition, found),
         provenance=definition.provenance,
-        older=_present(session, row, found),
+        older=older,
         retired=row.state == "retired",
         json_href=f"{address}{suffix}",
         figures_href=link("snapshots", found.digest, "figures") if found is not None and board.ranked else None,
         csv_href=f"{address}.csv{suffix}",
+        tables=link("snapshots", found.digest) if found is not None else None,
+        about=link("benchmarks", row.name, row.version),
+        sites=link("benchmarks", row.name, "sites"),
+        compare=link("benchmarks", row.name, "compare"),
+        standing=older is None,
+        structured=script(benchmark_dataset(row, definition, found)),
         facts=_facts(session, row, definition, board, found),
     )
     return page("leaderboard.html", view=board_view(board, parse_query(request.args), path), page=about)
@@ -149,9 +182,9 @@ def _facts(
     session: Session, row: Benchmark, definition: BenchmarkDefinition, board: Board, found: Snapshot | None
 ) -> Facts:
     others = [entry.version for entry in versions(session, row.name) if entry.version != row.version]
-    limits = definition.disclosure
+    limits, about = definition.disclosure, link("benchmarks", row.name, row.version)
     facts: list[tuple[str, str | Markup]] = [
-        ("Benchmark", f"{row.name}, version {row.version}, {state(row.state)}"),
+        ("Benchmark", _links({f"{row.name}, version {row.version}": about}) + f", {state(row.state)}"),
         ("Data", f"{definition.data_source}; {definition.licence}"),
         ("Labels", ", ".join(definition.labels)),
         ("Metrics", ", ".join(_metric(definition))),
@@ -160,7 +193,10 @@ def _facts(
     ]
     if others:
         facts.append(
-            ("Other versions", _links({str(version): link("benchmarks", row.name, version) for version in others}))
+            (
+                "Other versions",
+                _links({str(version): link("benchmarks", row.name, version, "leaderboard") for version in others}),
+            )
         )
     if found is not None:
         here = Markup('<a href="{}"><code class="digest">{}</code></a>').format(

@@ -92,6 +92,8 @@ def _badges(row: Json, listed: Json) -> tuple[Badge, ...]:
     badges = [Badge("baseline")] if row["baseline"] else []
     if listed["study"] is not None:
         badges.append(Badge("federated study", f"/studies/{listed['study']}"))
+    if (listed.get("attempt") or 1) > 1:
+        badges.append(Badge(f"attempt {listed['attempt']}"))
     return (*badges, ATTESTED)
 
 

@@ -9,6 +9,9 @@ from federation_hub.accounts.tables import Organisation
 from federation_hub.associations.tables import Association
 from federation_hub.benchmarks.service import find
 from federation_hub.benchmarks.tables import Benchmark
+from federation_hub.entries.service import kept_back
+from federation_hub.entries.tables import Entry
+from federation_hub.evaluations.service import is_baseline
 from federation_hub.evaluations.tables import EstimateBlockRow
 from federation_hub.leaderboards.inputs import from_manifest, manifest, open_to_all
 from federation_hub.leaderboards.publication import sites_of_benchmark
@@ -146,20 +149,27 @@ def _blocks(session: Session, benchmark: Benchmark) -> tuple[AcceptedBlock, ...]
 
 
 def _models(session: Session, benchmark: Benchmark) -> tuple[ListedModel, ...]:
+    hidden = kept_back(session, benchmark)
     rows = session.execute(
-        select(Model, Organisation.name)
+        select(Model, Organisation.name, Entry)
         .join(Association, Association.model_digest == Model.digest)
         .join(Organisation, Organisation.id == Model.owner_organisation_id)
+        .outerjoin(Entry, (Entry.model_digest == Model.digest) & (Entry.benchmark_id == benchmark.id))
         .where(Association.benchmark_id == benchmark.id, Association.state == "approved", Model.state == "accepted")
         .order_by(Model.digest)
     )
     return tuple(
-        ListedModel(
-            digest=model.digest,
-            name=model.card["name"],
-            baseline=bool(model.card.get("baseline")),
-            organisation=organisation,
-            study=(model.lineage or {}).get("study"),
-        )
-        for model, organisation in rows
+        listed(model, organisation, entry) for model, organisation, entry in rows if model.digest not in hidden
+    )
+
+
+def listed(model: Model, organisation: str, entry: Entry | None) -> ListedModel:
+    """Return a model as boards list it; a later version says so in its name."""
+    return ListedModel(
+        digest=model.digest,
+        name=model.card["name"] if model.version == 1 else f"{model.card['name']}, version {model.version}",
+        baseline=is_baseline(model, entry),
+        organisation=organisation,
+        study=(model.lineage or {}).get("study"),
+        attempt=entry.attempt if entry else None,
     )

@@ -22,13 +22,17 @@ class AcceptedBlock:
 
 @dataclass(frozen=True, slots=True)
 class ListedModel:
-    """A model that has its place on the benchmark. ``study`` is the id of the study that made it."""
+    """A model that has its place on the benchmark. ``study`` is the id of the study that made it.
+
+    ``attempt`` is the organisation's how manieth model it is there.
+    """
 
     digest: str
     name: str
     baseline: bool
     organisation: str
     study: str | None
+    attempt: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,10 @@ def snapshot_bytes(inputs: BoardInputs) -> bytes:
         named_sites=[site.label for site in told if site.shown and site.named],
         pseudonymous_sites=[site.label for site in told if site.shown and not site.named],
     )
-    entries = {model.digest: {"organisation": model.organisation, "study": model.study} for model in inputs.models}
+    entries = {
+        model.digest: {"organisation": model.organisation, "study": model.study, "attempt": model.attempt}
+        for model in inputs.models
+    }
     # Canonical JSON sorts the keys of an object, so the benchmark's own order is written as lists.
     order = {"metrics": [rule.name for rule in rules.metrics], "labels": list(rules.reported_labels)}
     return canonical_bytes(board | order | {"minimum_sites": rules.limits.minimum_sites, "entries": entries})

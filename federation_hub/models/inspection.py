@@ -47,11 +47,15 @@ def judge_bundle(path: Path, definition: dict[str, Any] | None, tiers: Collectio
     return _summary(inspection)
 
 
+def _container(inspection: Inspection) -> dict[str, Any]:
+    return inspection.container.model_dump(mode="json") if inspection.container else {}
+
+
 def _summary(inspection: Inspection) -> Summary:
     network = inspection.profile.network
     return Summary(
         network=inspection.profile.network_name,
-        arguments=dict(network.args) if network else {},
+        arguments=dict(network.args) if network else _container(inspection),
         preprocessing=tuple(step.name for step in inspection.profile.preprocessing),
         parameters=inspection.parameters,
         tensors=inspection.tensors,

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Blueprint
+from flask import Blueprint, Response
 from markupsafe import Markup
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -29,8 +29,10 @@ from federation_hub.studies.progress import (
 )
 from federation_hub.studies.tables import Study, StudyRound, StudyUpdate
 from federation_hub.web.charts import round_curve
+from federation_hub.web.data_tables import DataTable, answer
 from federation_hub.web.lineage import Step
 from federation_hub.web.rendering import link, page
+from federation_hub.web.structured import script, study_project
 from federation_hub.web.words import metric_name, plural, reason
 from silo_node.web.formats import day, score
 from silo_node.wire.benchmarks import BenchmarkDefinition
@@ -97,6 +99,11 @@ class StudyPage:
     participants: tuple[Participant, ...]
     protection: tuple[Protection, ...]
     facts: Facts
+    path: str
+    live: bool
+    """Something may still change, so the page looks again by itself."""
+
+    structured: Markup
 
 
 @blueprint.get("/studies")
@@ -119,10 +126,38 @@ def studies() -> str:
 def study(study_id: str) -> str:
     """Show one study."""
     with services().database.reading() as session:
-        found = session.get(Study, study_id)
-        if found is None or found.state == "draft":
-            raise MedSiloError("study-unknown")
-        return page("study.html", study=_page(session, found))
+        return page("study.html", study=_found(session, study_id))
+
+
+@blueprint.get("/studies/<study_id>/<table>.<any(csv, json):form>")
+def study_table(study_id: str, table: str, form: str) -> Response:
+    """Return one of a study's tables as data."""
+    with services().database.reading() as session:
+        return answer(study_tables(_found(session, study_id)), table, form)
+
+
+def _found(session: Session, study_id: str) -> StudyPage:
+    study = session.get(Study, study_id)
+    if study is None or study.state == "draft":
+        raise MedSiloError("study-unknown")
+    return _page(session, study)
+
+
+def study_tables(view: StudyPage) -> tuple[DataTable, ...]:
+    """Return the rounds, the updates that were not counted, and who takes part."""
+    scored = view.curve is not None
+    columns = ("round", "state", "counted", "not_counted", *(view.sites if scored else ()), "mean")
+    rounds = tuple(
+        (row.label, row.state, row.counted, row.not_counted, *(row.values if scored else ()), row.mean)
+        for row in view.rounds
+    )
+    refused = tuple((update.round, update.site, update.code, update.reason) for update in view.refused)
+    sites = tuple((site.name, site.answer, site.rounds) for site in view.participants)
+    return (
+        DataTable("rounds", f"Rounds, with {view.metric} at each site", columns, rounds),
+        DataTable("refused", "Updates that were not counted", ("round", "site", "code", "reason"), refused),
+        DataTable("sites", "Who takes part", ("site", "answer", "rounds_counted"), sites),
+    )
 
 
 def _committed(session: Session) -> dict[str, int]:
@@ -175,6 +210,9 @@ def _page(session: Session, study: Study) -> StudyPage:
         participants=tuple(_participants(session, study, plan, labels, updates)),
         protection=_protection(plan, labels),
         facts=_facts(study, plan, benchmark, labels),
+        path=link("studies", study.id),
+        live=study.state in ("recruiting", "running", "paused"),
+        structured=script(study_project(study)),
     )
 
 

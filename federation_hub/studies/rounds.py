@@ -15,6 +15,7 @@ from federation_hub.associations.tables import Association
 from federation_hub.db import now
 from federation_hub.evaluations.tables import Task
 from federation_hub.evaluations.tasks import offer
+from federation_hub.masking import folding, stages
 from federation_hub.models.tables import Model
 from federation_hub.services import Services
 from federation_hub.silos.tables import Cohort, Silo
@@ -23,6 +24,7 @@ from federation_hub.studies.rules import ROUND, ROUND_TAKES_UPDATES, Outlook, Ve
 from federation_hub.studies.service import abandon, cancel_tasks, move_round, plan_of, updates_of
 from federation_hub.studies.tables import Study, StudyRound, StudyUpdate
 from pipelines.bundles import read_bundle, weights_file
+from silo_node.wire.errors import IntegrityError
 from silo_node.wire.strategies import FLTrust
 from silo_node.wire.studies import RoundTask
 from silo_node.wire.transfers import BlobReference
@@ -87,6 +89,9 @@ def open_round(services: Services, key: RoundKey, *, validate_only: bool) -> Non
                 weights=weights,
             )
             _expect(session, found, cohort, offer(session, silo_id=cohort.silo_id, body=task))
+        if plan.secure_aggregation is not None and not validate_only:
+            silo_ids = [row.silo_id for row in updates_of(session, found)]
+            stages.open_groups(session, found, plan, silo_ids)
 
 
 def outlook(session: Session, found: StudyRound) -> Outlook:
@@ -121,11 +126,11 @@ def settle(services: Services, key: RoundKey) -> Verdict:
         found = one_round(session, key)
         if found.state not in ROUND_TAKES_UPDATES:
             return "abandon" if found.state == "abandoned" else "close"
-        if judge_round(outlook(session, found), now()) == "wait":
+        if _nothing_due(session, found):
             return "wait"
     with services.database.session() as session:
         found = one_round(session, key, lock=True)
-        verdict = judge_round(outlook(session, found), now())
+        verdict = _due(session, found)
         if found.state in ROUND_TAKES_UPDATES and verdict != "wait":
             _close(session, found, verdict)
         return verdict
@@ -141,18 +146,39 @@ def fold_round(services: Services, key: RoundKey) -> FoldedModel:
         study = session.get_one(Study, key.study_id)
         plan = plan_of(study)
         moments = {name: services.blobs.path(digest) for name, digest in (study.moments or {}).items()}
+        rows = updates_of(session, found)
+        sums = folding.sums_of(session, found, rows) if plan.secure_aggregation is not None else []
         updates = [
             Update(row.silo_id, services.blobs.path(row.digest), row.weight)
-            for row in updates_of(session, found)
+            for row in rows
             if row.state == "verified" and row.digest is not None
         ]
     path = services.blobs.scratch / f"{key.study_id}.{key.number}.{key.attempt}"
     base = services.blobs.path(found.base_digest)
+    if plan.secure_aggregation is not None:
+        updates = folding.write_means(services.blobs, sums, plan, base, path)
     folded = fold(base, updates, path, strategy=plan.strategy, robust=plan.robust, moments=moments)
     services.blobs.adopt(path, folded.digest)
     for name, digest in folded.moments.items():
         services.blobs.adopt(moment_path(path, name), digest)
+    for mean in updates if plan.secure_aggregation is not None else ():
+        mean.path.unlink()
     return folded
+
+
+def fold_or_void(services: Services, key: RoundKey) -> FoldedModel | None:
+    """Fold a round; one whose masked sum would not be exact is abandoned, and there is no model."""
+    try:
+        return fold_round(services, key)
+    except IntegrityError as error:
+        if error.code not in folding.VOID:
+            raise
+        with services.database.session() as session:
+            found = one_round(session, key, lock=True)
+            if ROUND.allows(found.state, "abandon"):
+                abandon(session, found, error.code)
+                stages.forget(session, found)
+        return None
 
 
 def commit_round(
@@ -174,6 +200,7 @@ def commit_round(
             found.finished = now()
             found.weights_digest = study.weights_digest = weights_digest
             found.moments = study.moments = dict(moments) if moments else None
+            stages.forget(session, found)
         committed = found.state == "committed"
     sweep(services, key)
     return committed
@@ -239,8 +266,27 @@ def _expect(session: Session, found: StudyRound, cohort: Cohort, task_id: str) -
     )
 
 
+def _nothing_due(session: Session, found: StudyRound) -> bool:
+    plan = plan_of(session.get_one(Study, found.study_id))
+    if plan.secure_aggregation is None or found.validate_only:
+        return judge_round(outlook(session, found), now()) == "wait"
+    turns, verdict = stages.judge(session, found, plan)
+    return verdict == "wait" and all(turn == "wait" for _, turn in turns)
+
+
+def _due(session: Session, found: StudyRound) -> Verdict:
+    """Return what becomes of a round; a masked one first goes as far as its stages can."""
+    plan = plan_of(session.get_one(Study, found.study_id))
+    if plan.secure_aggregation is None or found.validate_only or found.state not in ROUND_TAKES_UPDATES:
+        return judge_round(outlook(session, found), now())
+    return stages.advance(session, found, plan)
+
+
 def _close(session: Session, found: StudyRound, verdict: Verdict) -> None:
+    summed = _summed(session, found)
     for row in updates_of(session, found):
+        if summed is not None and row.state == "verified" and row.silo_id not in summed:
+            move_update(session, row, "late", SYSTEM, "masking-void")
         task = session.get_one(Task, row.task_id)
         if row.state == "expected" and task.state in ("declined", "cancelled", "refused"):
             move_update(session, row, "reject", SYSTEM, task.code)
@@ -250,6 +296,14 @@ def _close(session: Session, found: StudyRound, verdict: Verdict) -> None:
         cancel_tasks(session, found, "update-stale")
     else:
         abandon(session, found, "quorum-missed")
+        stages.forget(session, found)
+
+
+def _summed(session: Session, found: StudyRound) -> set[str] | None:
+    """Return the silos whose masked updates are in sums that were opened; None in a round without masks."""
+    if not stages.groups_in(session, found):
+        return None
+    return {site.silo_id for sites in stages.counted(session, found).values() for site in sites}
 
 
 def _spent(session: Session, key: RoundKey) -> set[str]:

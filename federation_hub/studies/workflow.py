@@ -81,6 +81,8 @@ def train_round(study_id: str, number: int) -> bool:
         offer_tasks(study_id, number, attempt)
         if collect_updates(study_id, number, attempt):
             folded = fold_updates(study_id, number, attempt)
+            if not folded:
+                continue
             return commit(study_id, number, attempt, folded)
     fail(study_id, "quorum-missed")
     return False
@@ -135,8 +137,13 @@ def collect_updates(study_id: str, number: int, attempt: int) -> bool:
 
 @_step
 def fold_updates(study_id: str, number: int, attempt: int) -> dict[str, str]:
-    """Fold the verified updates into the next global model and return the digests of it and of its moments."""
-    folded = rounds.fold_round(engine_services(), RoundKey(study_id, number, attempt))
+    """Fold the verified updates into the next global model and return the digests of it and of its moments.
+
+    None of them where a masked sum would not be exact: that attempt is void.
+    """
+    folded = rounds.fold_or_void(engine_services(), RoundKey(study_id, number, attempt))
+    if folded is None:
+        return {}
     return {_MODEL: folded.digest, **folded.moments}
 
 

@@ -18,10 +18,13 @@ METADATA = "configs/metadata.json"
 PROFILE = "configs/bundle.json"
 WEIGHTS = "models/model.safetensors"
 ONNX = "models/model.onnx"
+CONTAINER = "models/container.json"
 CARD = "docs/model_card.md"
-ORDER = (METADATA, PROFILE, CARD, WEIGHTS, ONNX)
+ORDER = (METADATA, PROFILE, CARD, WEIGHTS, ONNX, CONTAINER)
+MODELS = (WEIGHTS, ONNX, CONTAINER)
+"""Of tier 1, 2 and 3: a bundle has exactly one of them."""
+
 REQUIRED = frozenset({METADATA, PROFILE, WEIGHTS})
-"""A bundle of tier 2 has ``ONNX`` in place of ``WEIGHTS``."""
 
 SMALL_LIMIT = 256 * 1024
 MAX_BYTES = 2_100_000_000
@@ -98,9 +101,9 @@ def refuse_names(names: list[str]) -> None:
         raise _unsafe("it holds a file that is not part of a bundle")
     if len(set(names)) != len(names):
         raise _unsafe("a member occurs twice")
-    if WEIGHTS in names and ONNX in names:
+    if sum(name in MODELS for name in names) > 1:
         raise _unsafe("it holds two models")
-    missing = sorted(REQUIRED - {WEIGHTS if name == ONNX else name for name in names})
+    missing = sorted(REQUIRED - {WEIGHTS if name in MODELS else name for name in names})
     if missing:
         raise PipelineError("bundle-invalid", f"{missing[0]} is missing")
 

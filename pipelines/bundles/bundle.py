@@ -13,6 +13,7 @@ from pipelines.bundles.metadata import Metadata, read_metadata
 from pipelines.bundles.onnx_file import inspect_onnx, refuse_shapes
 from pipelines.bundles.profile import Profile, read_profile, refuse_incompatible
 from pipelines.bundles.weights import WeightsIndex, read_weights_index, refuse_not_finite, refuse_other_dtypes
+from pipelines.container import ContainerModel, read_container
 from pipelines.errors import PipelineError
 from pipelines.question import read_question
 
@@ -28,7 +29,10 @@ class Bundle:
     index: WeightsIndex
     weights_offset: int
     weights_size: int
-    """Of the safetensors file, or of the ONNX model of tier 2."""
+    """Of the safetensors file, of the ONNX model of tier 2, or of what names the container of tier 3."""
+
+    container: ContainerModel | None = None
+    """What is run of a model of tier 3."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,9 @@ class Inspection:
     tier: int = 1
     """1: code-free bundle; see ``docs/explanation/threat-model.md``."""
 
+    container: ContainerModel | None = None
+    """What is run of a model of tier 3."""
+
 
 def read_bundle(path: Path) -> Bundle:
     """Read a bundle's archive, configuration and weights header.
@@ -52,24 +59,30 @@ def read_bundle(path: Path) -> Bundle:
     if not path.is_file():
         raise PipelineError("file-missing", path.name)
     members = archive.read_members(path)
-    weights = members.get(archive.ONNX) or members[archive.WEIGHTS]
+    name = next(name for name in archive.MODELS if name in members)
+    weights = members[name]
     profile = read_profile(
         parse_literal_object(archive.read_small(path, members[archive.PROFILE]), archive.PROFILE),
     )
     metadata = read_metadata(
         parse_literal_object(archive.read_small(path, members[archive.METADATA]), archive.METADATA),
     )
-    if (archive.ONNX in members) != (profile.tier == 2):
+    if archive.MODELS.index(name) + 1 != profile.tier:
         raise PipelineError("bundle-invalid", "configs/bundle.json: field format is not that of the model's file")
-    onnx = profile.tier == 2
+    described = None
+    if profile.tier == 3:
+        described = read_container(parse_literal_object(archive.read_small(path, weights), archive.CONTAINER))
     return Bundle(
         path=path,
         profile=profile,
         metadata=metadata,
         card=_card(path, members),
-        index=WeightsIndex((), weights.offset) if onnx else read_weights_index(path, weights.offset, weights.size),
+        index=read_weights_index(path, weights.offset, weights.size)
+        if profile.tier == 1
+        else WeightsIndex((), weights.offset),
         weights_offset=weights.offset,
         weights_size=weights.size,
+        container=described,
     )
 
 
@@ -84,6 +97,8 @@ def inspect_bundle(path: Path, definition: dict[str, Any] | None = None) -> Insp
     bundle = read_bundle(path)
     if bundle.profile.tier == 2:
         return _inspect_onnx(bundle, definition)
+    if bundle.container is not None:
+        return _inspect_container(bundle, bundle.container, definition)
     bound = bundle.profile.network_arguments().parameter_bound()
     refuse_other_dtypes(bundle.index)
     if bundle.index.parameters > bound:
@@ -117,6 +132,13 @@ def _inspect_onnx(bundle: Bundle, definition: dict[str, Any] | None) -> Inspecti
     )
 
 
+def _inspect_container(bundle: Bundle, container: ContainerModel, definition: dict[str, Any] | None) -> Inspection:
+    """Say what a bundle of tier 3 names. What its image holds cannot be judged statically; a person must."""
+    if definition is not None:
+        refuse_incompatible(bundle.profile, read_question(definition))
+    return Inspection(bundle.profile, 0, 0, 0, 0, tier=3, container=container)
+
+
 def pack_bundle(folder: Path, out: Path) -> Inspection:
     """Pack a bundle folder into its archive and inspect the result; the same folder gives the same bytes.
 
@@ -141,7 +163,7 @@ def pack_bundle(folder: Path, out: Path) -> Inspection:
 def weights_file(bundle: Bundle, out: Path) -> None:
     """Copy a bundle's weights out as a safetensors file: the first global model of a study.
 
-    Raises ``model-incompatible`` for an ONNX bundle: it has no weights that could be averaged.
+    Raises ``model-incompatible`` for any but a code-free bundle: it has no weights that could be averaged.
     """
     bundle.profile.network_arguments()
     partial, left = out.with_name(out.name + ".partial"), bundle.weights_size

@@ -1,7 +1,8 @@
 """``configs/bundle.json``: the code-free profile of a MONAI bundle.
 
 Weights as safetensors, a network named in our registry with checked arguments, transforms from an exact list with
-literal arguments, and what goes in and out. A model is data: nothing of it is ever evaluated, imported or called.
+literal arguments, and what goes in and out. A model is data: nothing of it is ever evaluated, imported or called. The
+same manifest, without a network, describes an ONNX graph (tier 2) or a container (tier 3).
 """
 
 import json
@@ -17,6 +18,8 @@ from pipelines.question import InputSpec, Question, TaskKind, TransformSpec, Val
 
 FORMAT = "code-free-bundle/1"
 ONNX_FORMAT = "onnx-bundle/1"
+CONTAINER_FORMAT = "container-bundle/1"
+TIERS = {FORMAT: 1, ONNX_FORMAT: 2, CONTAINER_FORMAT: 3}
 LabelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_ -]{0,39}$")]
 
 
@@ -31,9 +34,9 @@ class Profile(Value):
     """A bundle's manifest."""
 
     model_config = ConfigDict(strict=True)
-    format: Literal["code-free-bundle/1", "onnx-bundle/1"]
+    format: Literal["code-free-bundle/1", "onnx-bundle/1", "container-bundle/1"]
     network: NetworkSpec | None = None
-    """Absent in an ONNX bundle, whose graph is its network."""
+    """Absent in an ONNX bundle, whose graph is its network, and where a container holds it."""
 
     preprocessing: Annotated[tuple[TransformSpec, ...], Field(max_length=20)] = ()
     """Applied to the benchmark's prepared image before the network; deterministic, part of the model."""
@@ -47,18 +50,18 @@ class Profile(Value):
     def _labels_differ(self) -> "Profile":
         if len(set(self.labels)) != len(self.labels):
             raise ValueError("a label is named twice")
-        if (self.network is None) != (self.format == ONNX_FORMAT):
-            raise ValueError("a code-free bundle names a network, an ONNX bundle none")
+        if (self.network is None) != (self.format != FORMAT):
+            raise ValueError("a code-free bundle names a network, any other none")
         return self
 
     @property
     def tier(self) -> int:
-        """1 for a code-free bundle, 2 for ONNX."""
-        return 2 if self.network is None else 1
+        """1 for a code-free bundle, 2 for ONNX, 3 for a container."""
+        return TIERS[self.format]
 
     @property
     def network_name(self) -> str:
-        return "ONNX" if self.network is None else self.network.name
+        return {1: self.network.name if self.network else "", 2: "ONNX", 3: "container"}[self.tier]
 
     @property
     def reshapes(self) -> bool:
@@ -68,10 +71,10 @@ class Profile(Value):
     def network_arguments(self) -> NetworkArguments:
         """Return the network's checked arguments; see :func:`~pipelines.bundles.registry.network_arguments`.
 
-        Raises ``model-incompatible`` for an ONNX bundle, which has none: it can be evaluated and not trained.
+        Raises ``model-incompatible`` for any other bundle, which has none: it can be evaluated and not trained.
         """
         if self.network is None:
-            raise PipelineError("model-incompatible", "an ONNX model has no network of the registry")
+            raise PipelineError("model-incompatible", "it has no network of the registry")
         return network_arguments(self.network.name, self.network.args)
 
 

@@ -11,7 +11,7 @@ from silo_node.identity import load_identity
 from silo_node.logging import RotatedFile, start_logging
 from silo_node.presentation import error_text, exit_status
 from silo_node.sandbox import Sandbox
-from silo_node.sandbox.grant import sandbox_of
+from silo_node.sandbox.grant import containers_of, sandbox_of
 from silo_node.sandbox.probes import refuse_escape, run
 from silo_node.sandbox.unjailed import WARNING
 from silo_node.state import Home
@@ -35,7 +35,10 @@ def _run(home: Home, ready_file: Path | None) -> None:
     start_logging(config.log_level, _log_file(config))
     sandbox = sandbox_of(config)
     try_sandbox(home, sandbox)
-    while serve(Node(home, config, load_identity(home), sandbox), ready_file):
+    containers = containers_of(config, sandbox)
+    if containers is not None and containers is not sandbox:
+        try_sandbox(home, containers)
+    while serve(Node(home, config, load_identity(home), sandbox, containers), ready_file):
         pass
 
 

@@ -6,18 +6,20 @@ that is at fault gets its code in a signed report; a fault of this node's own is
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pipelines.container import ContainerModel
 from silo_node.agent.claims import Claim
 from silo_node.agent.evaluation import SPLIT, score_in_jail
 from silo_node.agent.holdings import Holding, find_holding, verify_holding
-from silo_node.agent.judging import judge_models
+from silo_node.agent.judging import judged_sound
 from silo_node.agent.node import Node, persist
 from silo_node.agent.scores import CaseScore, read_scores
 from silo_node.benchmarks import known_benchmark
 from silo_node.hub import Hub
-from silo_node.policy import EvaluationRequest, decide_evaluation, load_policy
+from silo_node.policy import AskedModel, EvaluationRequest, decide_models, decide_question, load_policy
+from silo_node.policy.schema import BudgetRules, RequesterRules
 from silo_node.wire.benchmarks import BenchmarkDefinition
 from silo_node.wire.checks import CheckReport, CheckTask
 from silo_node.wire.digests import hex_part
@@ -39,8 +41,11 @@ def check(node: Node, hub: Hub, claim: Claim, body: CheckTask) -> CheckReport:
     persist(lambda: hub.fetch_model(body.model, node.home.bundles), claim.cancelled, longest)
     verify_holding(node.home, holding)
     try:
-        judge_models(node, [body.model], definition)
-        runs = [_run(node, claim, body, holding, definition) for _ in range(RUNS)]
+        verdict = judged_sound(node, body.model, definition)
+        containers = {} if verdict.container is None else {body.model.digest: verdict.container}
+        if containers:
+            _let_in(node, body)
+        runs = [_run(node, claim, body, holding, definition, containers) for _ in range(RUNS)]
     except (BadInput, WorkFailed) as error:
         return _report(node, claim, body, error, [])
     return _report(node, claim, body, fault(runs), runs[0])
@@ -64,18 +69,32 @@ def _answer(score: CaseScore) -> str:
 def _permitted(node: Node, body: CheckTask) -> Holding:
     holding = find_holding(node.home, body.cohort, body.benchmark)
     request = EvaluationRequest(body.benchmark.name, holding.manifest.count(SPLIT) if holding else None, ())
-    decision = decide_evaluation(load_policy(node.home), request)
+    decision = decide_question(load_policy(node.home), request)
     if decision.code is not None or holding is None:
         raise PolicyRefusal(decision.code or "cohort-unknown", f"rule {decision.rule}: {decision.words}")
     return holding
 
 
+def _let_in(node: Node, body: CheckTask) -> None:
+    """Ask the operator's own policy about a model with code: here too, only what was let in by its digest runs."""
+    asked = AskedModel(body.model.digest, tier=3)
+    rules = load_policy(node.home).model_copy(update={"requesters": RequesterRules(), "budget": BudgetRules()})
+    decision = decide_models(rules, body.benchmark.name, [asked])[asked.digest]
+    if decision.code is not None:
+        raise PolicyRefusal(decision.code, f"rule {decision.rule}: {decision.words}")
+
+
 def _run(
-    node: Node, claim: Claim, body: CheckTask, holding: Holding, definition: BenchmarkDefinition
+    node: Node,
+    claim: Claim,
+    body: CheckTask,
+    holding: Holding,
+    definition: BenchmarkDefinition,
+    containers: Mapping[str, ContainerModel],
 ) -> list[CaseScore]:
     with tempfile.TemporaryDirectory(prefix="job-check-", dir=node.home.scratch) as name:
         out = Path(name)
-        score_in_jail(node, claim, holding, definition, [body.model], out)
+        score_in_jail(node, claim, holding, definition, [body.model], out, containers)
         cases = sorted(case.case for case in holding.manifest.cases if case.split == SPLIT)
         scores = read_scores(out / "scores" / f"{hex_part(body.model.digest)}.jsonl", cases)
         return sorted(scores, key=lambda score: score.case)

@@ -125,8 +125,9 @@ class LeaseKeeper:
         beat = Heartbeat(state=claim.state, done=done, total=total)
         try:
             answer = hub.heartbeat(claim.task.task_id, beat)
-        except HubUnavailable:
+        except HubUnavailable as error:
             claim.plan_beat(claim.lease_seconds)
+            claim.next_beat = max(claim.next_beat, time.monotonic() + error.retry_after)
         except MedSiloError as error:
             _LOG.warning("lease lost", extra={"task": claim.task.task_id, "code": error.code})
             self._lose(claim)

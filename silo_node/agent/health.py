@@ -18,7 +18,9 @@ from silo_node.state import Home
 
 BEAT_SECONDS = 10.0
 STALE_SECONDS = 60.0
-NodeState = Literal["starting", "waiting", "working", "hub-gone", "refused", "closed", "stopping", "stopped"]
+NodeState = Literal[
+    "starting", "waiting", "working", "hub-gone", "asked-to-wait", "refused", "closed", "stopping", "stopped"
+]
 
 
 @dataclass(frozen=True)

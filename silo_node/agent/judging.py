@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from pipelines.job import Inspected, InspectJob, ModelFile
+from pipelines.job import Inspected, InspectJob, ModelFile, Verdict
 from silo_node.agent.node import Node
 from silo_node.sandbox import Bind
 from silo_node.sandbox.grant import INSPECTION
@@ -22,8 +22,8 @@ from silo_node.wire.models import ModelReference
 LARGEST_ANSWER = 65_536
 
 
-def judge_models(node: Node, models: Sequence[ModelReference], definition: BenchmarkDefinition) -> tuple[int, ...]:
-    """Return the tier of each model; raises :class:`BadInput` with the code of the first that is refused."""
+def judge_models(node: Node, models: Sequence[ModelReference], definition: BenchmarkDefinition) -> tuple[Verdict, ...]:
+    """Return the verdict on each model: its tier, or the registered code it is refused with."""
     files = model_files(models)
     with tempfile.TemporaryDirectory(prefix="job-inspect-", dir=node.home.scratch) as name:
         out = Path(name)
@@ -34,10 +34,20 @@ def judge_models(node: Node, models: Sequence[ModelReference], definition: Bench
         verdicts = _read(out / "inspected.json")
     if [verdict.digest for verdict in verdicts.models] != [file.digest for file in files]:
         raise WorkFailed("output-invalid", "the inspection judged other models")
-    for verdict in verdicts.models:
-        if verdict.code is not None or verdict.tier is None:
-            raise BadInput(known_code(verdict.code), f"model {verdict.digest}")
-    return tuple(verdict.tier for verdict in verdicts.models if verdict.tier is not None)
+    return tuple(
+        verdict
+        if verdict.code is None and verdict.tier is not None
+        else Verdict(digest=verdict.digest, code=known_code(verdict.code), tier=None)
+        for verdict in verdicts.models
+    )
+
+
+def judged_sound(node: Node, model: ModelReference, definition: BenchmarkDefinition) -> Verdict:
+    """Return the verdict on one model that is sound; raises :class:`BadInput` with its code where it is refused."""
+    (verdict,) = judge_models(node, [model], definition)
+    if verdict.tier is None:
+        raise BadInput(verdict.code or "bundle-invalid", f"model {verdict.digest}")
+    return verdict
 
 
 def model_files(models: Sequence[ModelReference]) -> tuple[ModelFile, ...]:

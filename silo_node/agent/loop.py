@@ -24,9 +24,11 @@ from silo_node.agent.consents import consider
 from silo_node.agent.courier import Courier
 from silo_node.agent.health import Pulse
 from silo_node.agent.lanes import Lane
-from silo_node.agent.node import Node, connection, pauses
+from silo_node.agent.masked import MaskedRounds
+from silo_node.agent.node import Node, connection, pause_after, pauses
 from silo_node.agent.runner import KINDS, Runner
 from silo_node.agent.tasks import TaskBook
+from silo_node.config import PollSettings
 from silo_node.identity import check_hub_key
 from silo_node.journal import Journal
 from silo_node.outbox.box import Outbox
@@ -66,6 +68,7 @@ class Agent:
             lambda: connection(node), self._note_progress, lambda claim: self._admission.withdraw(claim)
         )
         self._courier = Courier(node.home, self._outbox, self._book, self._keeper)
+        self._masking = MaskedRounds(node, self._book, self._outbox, self._keeper)
         # Only a check node of the hub's operator asks for checks.
         kinds = [kind for kind in KINDS if kind != "check" or node.config.check_node]
         self._runners = {kind: self._runner() for kind in kinds}
@@ -77,6 +80,7 @@ class Agent:
         self._seen = self._journal.version()
         self._pauses = self._fresh_pauses()
         self._greeted = False
+        self._asked_until = 0.0
         self._counted, self._count_again = 0, 0.0
         self._pulse = Pulse(node.home)
         self._identity_stamp = _stamp(node.home)
@@ -100,6 +104,7 @@ class Agent:
             sweep(self._node.home, self._outbox)
             self._outbox.sign_again(self._node.identity.key)
             self._admission.resume(self._hub)
+            self._masking.resume(self._stopping.is_set)
             while not self._stopping.is_set():
                 self._wait(self._turn())
         finally:
@@ -115,9 +120,12 @@ class Agent:
         try:
             pause = self._ask()
         except HubUnavailable as error:
-            pause = next(self._pauses)
-            self._pulse.trouble("hub-gone", error.code)
-            _LOG.warning("the hub is not there", extra={"code": error.code, "retry_seconds": round(pause, 1)})
+            pause = pause_after(error, next(self._pauses), Random())  # noqa: S311  # jitter needs no secret
+            asked = error.retry_after > 0
+            self._asked_until = time.monotonic() + error.retry_after
+            self._pulse.trouble("asked-to-wait" if asked else "hub-gone", error.code)
+            words = "the hub asks to be left alone for a while" if asked else "the hub is not there"
+            _LOG.warning(words, extra={"code": error.code, "retry_seconds": round(pause, 1)})
             return pause
         except MedSiloError as error:
             self._pulse.trouble("refused", error.code)
@@ -133,6 +141,13 @@ class Agent:
         bounds = self._node.config.poll
         self._seen = self._journal.version()
         self._courier.deliver_ready(self._hub, wait=False)
+        if self._masking.turn(self._hub):
+            self._courier.deliver_ready(self._hub, wait=False)
+            return min(self._seek(bounds), LOOK_SECONDS)
+        return self._seek(bounds)
+
+    def _seek(self, bounds: PollSettings) -> float:
+        """Ask for work where there is room for it, and return how long to wait for the next question."""
         free = tuple(kind for kind, lane in self._lanes.items() if lane.free)
         if not free:
             return bounds.longest_seconds
@@ -173,8 +188,12 @@ class Agent:
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             self._pulse.beat(tuple(sorted(claim.task.task_id for claim in self._keeper.kept())))
-            if self._wake.wait(min(left, LOOK_SECONDS)) or self._journal.version() != self._seen:
+            woken = self._wake.wait(min(left, LOOK_SECONDS)) or self._journal.version() != self._seen
+            if woken and (self._stopping.is_set() or time.monotonic() >= self._asked_until):
                 break
+            if woken:
+                # Not before the hub has asked for; a set event would not be waited for at all.
+                self._stopping.wait(min(left, LOOK_SECONDS))
         self._wake.clear()
 
     def _end(self) -> None:
@@ -186,11 +205,12 @@ class Agent:
             runner.close()
         self._keeper.close()
         self._hub.close()
+        self._masking.close()
         self._journal.close()
         self._pulse.end("stopped")
 
     def _runner(self) -> Runner:
-        return Runner(self._node, self._journal, self._keeper, self._courier, self._book, self._outbox)
+        return Runner(self._node, self._journal, self._keeper, self._courier, self._book, self._outbox, self._masking)
 
     def _full(self) -> str | None:
         """Return the code of why there is no room for another task; None where there is."""

@@ -12,6 +12,7 @@ from silo_node.hub import Hub
 from silo_node.identity import Identity
 from silo_node.policy import load_policy
 from silo_node.sandbox import Limits, Sandbox
+from silo_node.sandbox.container import Container
 from silo_node.sandbox.grant import granted
 from silo_node.state import Home
 from silo_node.wire.errors import HubUnavailable
@@ -29,6 +30,8 @@ class Node:
     config: NodeConfig
     identity: Identity
     sandbox: Sandbox
+    containers: Container | None = None
+    """What runs models with code (tier 3); None where the configuration names nothing."""
 
     def limits(self, minutes: float, *, training: bool = False) -> Limits:
         """Return the limits of a jail that may run this long."""
@@ -46,12 +49,23 @@ def pauses(longest: float, random: Random) -> Iterator[float]:
         pause = min(pause * 2, longest)
 
 
+def pause_after(error: HubUnavailable, pause: float, random: Random) -> float:
+    """Return how long to wait after an error: the planned pause, or as long as the hub asked for.
+
+    That is never shortened, and lengthened by up to a quarter at random, so that those it sent away do not all come
+    back in the same moment.
+    """
+    return max(pause, error.retry_after * (1 + random.random() / 4))
+
+
 def persist(call: Callable[[], T], cancelled: Callable[[], bool], longest: float) -> T:
     """Call until the hub answers, however long it is gone; raises :class:`Interrupted` once nobody wants it."""
-    for pause in pauses(longest, Random()):  # noqa: S311  # jitter needs no secret
+    random = Random()  # noqa: S311  # jitter needs no secret
+    for planned in pauses(longest, random):
         try:
             return call()
         except HubUnavailable as error:
+            pause = pause_after(error, planned, random)
             _LOG.warning("the hub is not there", extra={"code": error.code, "retry_seconds": round(pause, 1)})
         end = time.monotonic() + pause
         while time.monotonic() < end:

@@ -9,13 +9,16 @@ from pathlib import Path
 from pipelines.job import LocalTraining, RoundCommand, RoundEvent, TrainSession
 from silo_node.agent.claims import Claim
 from silo_node.agent.holdings import Holding, find_holding, verify_holding
-from silo_node.agent.judging import judge_models
+from silo_node.agent.judging import judged_sound
 from silo_node.agent.node import Interrupted, Node, persist
 from silo_node.agent.updates import check_update
 from silo_node.benchmarks import known_benchmark
 from silo_node.hub import Hub
+from silo_node.journal import Journal
 from silo_node.policy import RoundRequest, decide_round, load_policy
 from silo_node.policy.disclosure import stricter
+from silo_node.privacy.account import PrivacyAccount, local_privacy, training_patients
+from silo_node.privacy.ledger import PrivacyLedger
 from silo_node.sandbox import Bind
 from silo_node.sandbox.work import TrainingSession, WorkCancelled, known_code
 from silo_node.wire.benchmarks import METRICS, BenchmarkDefinition
@@ -56,8 +59,10 @@ class _Session:
 class StudySessions:
     """The training processes of this site. Use it in one thread that lives as long as they shall."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, journal: Journal) -> None:
         self._node = node
+        self._account = PrivacyAccount(node.home, journal)
+        self._spending = PrivacyLedger(journal)
         self._sessions: dict[str, _Session] = {}
 
     def answer(self, hub: Hub, claim: Claim, body: RoundTask, agreed: str | None) -> Answer:
@@ -82,6 +87,7 @@ class StudySessions:
             weights.unlink(missing_ok=True)
             if body.round > body.plan.rounds:
                 self.end(body.study_id)
+                self._spending.close(body.study_id)
 
     def end_idle(self) -> None:
         """End the processes of studies that have not asked for a round for long."""
@@ -122,6 +128,9 @@ class StudySessions:
         )
         for attempt in (1, 2):
             session = self._session(body, holding, definition)
+            if not body.validate_only:
+                # Again at a second try: the first may have drawn its noise before it died.
+                self._account.book_round(body, holding, load_policy(self._node.home))
             try:
                 event, update = session.training.round(
                     command,
@@ -155,7 +164,7 @@ class StudySessions:
         if found is not None:
             found.training.close()
         # Only what is data in every part is trained here, whatever tiers may be evaluated.
-        if set(judge_models(self._node, [body.plan.model], definition)) != {CODE_FREE}:
+        if judged_sound(self._node, body.plan.model, definition).tier != CODE_FREE:
             raise PolicyRefusal("policy-model-tier", "only a code-free bundle can be trained")
         self._make_room()
         session = _Session(self._started(body, holding, definition), holding.cohort_id, time.monotonic())
@@ -178,6 +187,7 @@ class StudySessions:
             exchange=Path("/exchange"),
             threads=self._node.config.threads,
             seed=body.plan.seed,
+            privacy=local_privacy(body.plan, len(training_patients(holding.manifest))),
         )
         binds = [
             Bind(holding.folder, "/cohort"),
@@ -248,6 +258,7 @@ def _report(
         cohort=body.cohort,
         update=update,
         score=score,
-        # Two digits: finer times would be a way to tell of a case.
-        train_seconds=float(f"{round(event.train_seconds, 1):.2g}"),
+        # Two digits: finer times would be a way to tell of a case. A private round tells none: they grow with who
+        # was drawn.
+        train_seconds=0.0 if body.plan.privacy else float(f"{round(event.train_seconds, 1):.2g}"),
     )

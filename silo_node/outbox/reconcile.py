@@ -11,7 +11,7 @@ UNNAMED = "/api/v1/enrolments"
 """Sent before the silo had a name, so that the hub cannot log it under one."""
 
 SIGNS_OF_LIFE = ("ClaimRequest", "Heartbeat")
-"""Questions for work and heartbeats, which a hub that is killed may not have written down yet."""
+"""Questions for work and heartbeats, which a hub whose machine lost its power may not have."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ functions of (policy, request, history); ``schema`` is every rule there is.
 """
 
 from silo_node.policy.decisions import (
+    AskedModel,
     Asker,
     Check,
     Decision,
@@ -12,6 +13,8 @@ from silo_node.policy.decisions import (
     RoundRequest,
     decide_consent,
     decide_evaluation,
+    decide_models,
+    decide_question,
     decide_release,
     decide_round,
     decide_spending,
@@ -20,6 +23,7 @@ from silo_node.policy.rules import allow_benchmark, drop_benchmark, load_policy
 from silo_node.policy.schema import Policy
 
 __all__ = [
+    "AskedModel",
     "Asker",
     "Check",
     "Decision",
@@ -29,6 +33,8 @@ __all__ = [
     "allow_benchmark",
     "decide_consent",
     "decide_evaluation",
+    "decide_models",
+    "decide_question",
     "decide_release",
     "decide_round",
     "decide_spending",

@@ -16,7 +16,7 @@ METRIC_RANGES = {"hd95": 1000.0}
 REPEATED = frozenset(
     {"format", "task_id", "evaluation_id", "silo_id", "benchmark", "cohort", "models", "attempt", "software", "cases"}
     | {"patients"}
-    | {"limits", "started", "finished", "label", "metric", "attribute", "level", "threshold", "below"}
+    | {"model", "limits", "started", "finished", "label", "metric", "attribute", "level", "threshold", "below"}
 )
 """Fields whose value follows from the task, the clock of the node, or this site's cohort before any model ran."""
 
@@ -54,7 +54,7 @@ class _Sizes:
             yield self._scalar(name, value, largest)
 
     def _scalar(self, name: str, value: Any, largest: float) -> float:
-        if name == "reason":
+        if name in ("reason", "code"):
             return _CODE_BITS
         if value is None or isinstance(value, bool | str):
             return _STATUS_BITS

@@ -9,6 +9,8 @@ from typing import Literal
 
 from silo_node.policy.budget import NOTHING, Spent
 from silo_node.policy.schema import Policy
+from silo_node.privacy.outlook import Outlook
+from silo_node.wire.privacy import PatientPrivacy
 from silo_node.wire.studies import StudyPlan
 
 Verdict = Literal["allow", "hold", "refuse"]
@@ -62,6 +64,16 @@ class EvaluationRequest:
 
 
 @dataclass(frozen=True)
+class AskedModel:
+    """One model of an evaluation."""
+
+    digest: str
+    owner: str = ""
+    tier: int | None = None
+    """As this site's own inspection found it; None before it, or where its scores are here already."""
+
+
+@dataclass(frozen=True)
 class RoundRequest:
     """What a round asks: to train or validate on this many cases, under a plan that was or was not agreed to."""
 
@@ -100,8 +112,57 @@ def decide_evaluation(
     )
 
 
-def decide_consent(policy: Policy, plan: StudyPlan, training_cases: int | None, asker: Asker | None = None) -> Decision:
-    """Decide whether this site joins a study; ``training_cases`` is None where it has no cohort for the benchmark."""
+def decide_question(policy: Policy, request: EvaluationRequest) -> Decision:
+    """Decide what holds of an evaluation whichever models it asks of: purpose, benchmark, cohort."""
+    return _first_no(
+        (_purpose(policy, request.purpose), _benchmark(policy, request.benchmark), *_cases(policy, request.cases)),
+        Decision("allow", None, "benchmarks.allow", "every rule allows it"),
+    )
+
+
+def decide_models(
+    policy: Policy,
+    benchmark: str,
+    models: Iterable[AskedModel],
+    history: Mapping[str, Spent] | None = None,
+) -> dict[str, Decision]:
+    """Decide about each model by itself, so that one that is refused leaves the others served; by digest.
+
+    A model counts towards its owner's budget once the ones before it have been let in.
+    """
+    found: dict[str, Decision] = {}
+    new: dict[str, int] = {}
+    known = history or {}
+    for model in models:
+        fresh = model.digest not in known.get(model.owner, NOTHING).models
+        counted = new.get(model.owner, 0) + fresh
+        tiers = () if model.tier is None else (model.tier,)
+        digests = (model.digest,) if tiers else ()
+        owners, added = (model.owner,), {model.owner: counted if fresh else 0}
+        request = EvaluationRequest(benchmark, None, tiers, owners, digests=digests, new=added)
+        checks = (
+            _organisation(policy, model.owner),
+            _tiers(policy, tiers),
+            _containers(policy, request),
+            *_budgets(policy, request, known),
+        )
+        found[model.digest] = _first_no(checks, Decision("allow", None, "model_tiers", "every rule allows it"))
+        if found[model.digest].code is None:
+            new[model.owner] = counted
+    return found
+
+
+def decide_consent(
+    policy: Policy,
+    plan: StudyPlan,
+    training_cases: int | None,
+    asker: Asker | None = None,
+    outlook: Outlook | None = None,
+) -> Decision:
+    """Decide whether this site joins a study; ``training_cases`` is None where it has no cohort for the benchmark.
+
+    ``outlook`` is what it would cost the patients' privacy; without it, the study's own epsilon counts alone.
+    """
     asked = asker or Asker("", "")
     return _first_no(
         (
@@ -112,7 +173,7 @@ def decide_consent(policy: Policy, plan: StudyPlan, training_cases: int | None, 
             _benchmark(policy, plan.benchmark.name),
             _enough(policy, training_cases),
             _rounds(policy, plan),
-            _epsilon(policy),
+            _epsilon(policy, plan, outlook),
         ),
         _studies(policy, plan.name),
     )
@@ -220,10 +281,17 @@ def _bits(policy: Policy, owner: str, spent: Spent, bits: float) -> Check:
     return Check("budget.bits", "policy-budget" if after > cap or (not bits and after >= cap) else None, words)
 
 
-def _epsilon(policy: Policy) -> Check:
-    if policy.budget.epsilon is None:
+def _epsilon(policy: Policy, plan: StudyPlan, outlook: Outlook | None) -> Check:
+    cap = policy.budget.epsilon
+    stated = plan.privacy.epsilon if isinstance(plan.privacy, PatientPrivacy) else None
+    after = outlook.after if outlook is not None else stated
+    if cap is None:
         return Check("budget.epsilon", None, "no privacy loss need be stated")
-    return Check("budget.epsilon", "policy-budget", "the study states no privacy loss, so its loss has no bound")
+    if stated is None or after is None:
+        words = "the study states no privacy loss of a patient, so his loss has no bound"
+        return Check("budget.epsilon", "policy-budget", words)
+    words = f"a patient would have lost {after:.3g} of privacy (epsilon), of {cap:g}"
+    return Check("budget.epsilon", "privacy-budget" if after > cap else None, words)
 
 
 def _cases(policy: Policy, cases: int | None) -> Iterator[Check]:

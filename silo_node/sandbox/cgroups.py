@@ -35,7 +35,7 @@ class Hierarchies:
 
     def make(self, limits: Limits) -> "Group | None":
         """Make the groups of one jail; None where the machine will not have it."""
-        name = f"{_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
+        name = f"{of_process(os.getpid())}{secrets.token_hex(4)}"
         group = Group(tuple(dict.fromkeys((self.memory / name, self.processes / name))), self.version)
         most = str((limits.processes + SLACK) * THREADS_A_PROCESS)
         memory = str(limits.memory_mb * MEGABYTE)
@@ -87,9 +87,18 @@ class Group:
                 break
 
 
+def of_process(pid: int) -> str:
+    """Return how the names of a process's groups begin: its number, and when it started, since numbers come again."""
+    return f"{_PREFIX}{pid}-{_started(pid)}-"
+
+
 @lru_cache(maxsize=1)
 def available() -> Hierarchies | None:
-    """Return where this node may make groups, tried once with a real one; None where it may not."""
+    """Return where this node may make groups, tried once with a real one; None where it may not.
+
+    The empty groups of killed nodes go at the same time. Where none ever starts again in the same place, an empty
+    group stays until the machine does; systemd takes those of its units away itself.
+    """
     for found in (_version_2(), _version_1()):
         group = found.make(Limits()) if found is not None else None
         if found is not None and group is not None:
@@ -102,9 +111,19 @@ def available() -> Hierarchies | None:
 def _sweep(found: Hierarchies) -> None:
     """Remove the empty groups of nodes that were killed."""
     for folder in {*found.memory.glob(f"{_PREFIX}*"), *found.processes.glob(f"{_PREFIX}*")}:
-        if not Path("/proc", folder.name.removeprefix(_PREFIX).partition("-")[0]).exists():
+        number = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        if not folder.name.startswith(of_process(int(number) if number.isdigit() else 0)):
             with contextlib.suppress(OSError):
                 folder.rmdir()
+
+
+def _started(pid: int) -> str:
+    """Return when a process started, in the kernel's ticks since it did; ``gone`` where there is none."""
+    try:
+        # The second field is the program's name, in brackets, which may hold anything.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return "gone"
 
 
 def _own(controller: str) -> Path | None:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +26,7 @@ from silo_node.wire.errors import SandboxUnavailable, WorkFailed
 
 Engine = Literal["podman", "docker"]
 _END_SECONDS = 20
+_OF_THE_KIT = frozenset({"PATH", "PYTHONPATH"})
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,17 @@ class Container:
     """podman without root: the user inside is the user outside."""
 
     jailed: bool = True
+    kit: bool = True
+    """Whether the kit's own packages are shown inside. A model with code gets its own image's and nothing of ours."""
+
+    def of_model(self, image: str) -> "Container":
+        """Return the same engine with the image of a model of tier 3."""
+        return replace(self, image=image, kit=False)
+
+    def has_image(self) -> bool:
+        """Tell whether the image is loaded here."""
+        command = [self.engine, "image", "inspect", "--format", "{{.Id}}", self.image]
+        return subprocess.run(command, capture_output=True, timeout=_END_SECONDS, check=False).returncode == 0
 
     @classmethod
     def find(cls, engine: Engine, image: str | None) -> "Container":
@@ -98,10 +110,11 @@ class Container:
         line += ["--tmpfs", f"/tmp:rw,noexec,nosuid,size={scratch}", "--workdir", "/tmp"]  # noqa: S108
         for device in limits.devices:
             line += ["--device", device]
-        for bind in [*code(), *binds]:
+        for bind in [*(code() if self.kit else ()), *binds]:
             line += ["--volume", f"{bind.source.resolve()}:{bind.target}:{'rw' if bind.writable else 'ro'}"]
         for variable, setting in environment(limits, CODE).items():
-            line += ["--env", f"{variable}={setting}"]
+            if self.kit or variable not in _OF_THE_KIT:
+                line += ["--env", f"{variable}={setting}"]
         program = ["python3", *argv[1:]] if argv[0] == sys.executable else list(argv)
         return [*line, "--entrypoint", program[0], self.image, *program[1:]]
 

@@ -21,6 +21,17 @@ def sandbox_of(config: NodeConfig) -> Sandbox:
     return Container.find(driver, config.sandbox.image)
 
 
+def containers_of(config: NodeConfig, sandbox: Sandbox) -> Container | None:
+    """Return what runs models with code at this site, tried once; None where nothing is configured.
+
+    Raises :class:`SandboxUnavailable` where an engine is configured and cannot be tried.
+    """
+    if isinstance(sandbox, Container):
+        return sandbox
+    engine = config.sandbox.containers
+    return None if engine is None else Container.find(engine, config.sandbox.image)
+
+
 def granted(
     config: NodeConfig, minutes: float, resources: ResourceRules | None = None, *, training: bool = False
 ) -> Limits:

@@ -5,8 +5,10 @@ and a file it names counts only inside a folder it was given to write.
 """
 
 import json
+import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from types import TracebackType
@@ -17,8 +19,8 @@ from pydantic import BaseModel
 from pipelines.errors import PipelineError
 from pipelines.job import DoneEvent, ErrorEvent, Event, ProgressEvent, ReadyEvent, RoundCommand, RoundEvent, read_event
 from silo_node.sandbox.driver import Sandbox
-from silo_node.sandbox.jail import Ending
-from silo_node.sandbox.limits import Bind, Limits, outside
+from silo_node.sandbox.jail import Ending, Jail
+from silo_node.sandbox.limits import MEGABYTE, Bind, Limits, outside
 from silo_node.wire.errors import PROBLEMS, WorkFailed
 
 START_SECONDS = 600.0
@@ -66,6 +68,53 @@ def run_job(
         ending = worker.ending()
     if failure or not ending.well or not done:
         raise failed(ending, failure)
+
+
+def run_program(
+    sandbox: Sandbox,
+    argv: Sequence[str],
+    binds: Sequence[Bind],
+    limits: Limits,
+    *,
+    log: Path | None = None,
+    cancelled: Callable[[], bool] = _never,
+) -> None:
+    """Run a program that speaks no protocol to its end; what it prints is dropped, what it writes stays in its folder.
+
+    Its writable folders together may grow to ``limits.file_mb``. Raises as :func:`run_job` does.
+    """
+    jail = sandbox.start(argv, binds, limits, log=log)
+    jail.close_input()
+    written = [bind.source for bind in binds if bind.writable]
+    try:
+        while not _ended(jail):
+            if cancelled():
+                raise WorkCancelled
+            if sum(map(_size, written)) > limits.file_mb * MEGABYTE:
+                raise WorkFailed("sandbox-limit", "limit: disk")
+        ending = jail.wait(timeout=10)
+    except TimeoutError:
+        ending = jail.kill()
+    finally:
+        jail.kill()
+    if not ending.well:
+        raise failed(ending, None)
+
+
+def _ended(jail: Jail) -> bool:
+    """Look at the output for half a second; return whether it has come to its end."""
+    deadline = time.monotonic() + LOOK_SECONDS
+    try:
+        while (left := deadline - time.monotonic()) > 0:
+            if jail.read_line(left) is None:
+                return True
+    except TimeoutError:
+        pass
+    return False
+
+
+def _size(folder: Path) -> int:
+    return sum(entry.stat(follow_symlinks=False).st_size for entry in os.scandir(folder))
 
 
 class TrainingSession:

@@ -143,6 +143,13 @@ class Software(Message):
     torch: Annotated[str, Field(pattern=r"^[0-9a-z.+-]{1,40}$")]
 
 
+class RefusedModel(Message):
+    """A model of the task that this site did not run, or does not tell of, and why; the others are served."""
+
+    model: Digest
+    code: Code
+
+
 class EstimateBlock(Message):
     """A silo's signed answer to an evaluation."""
 
@@ -153,6 +160,8 @@ class EstimateBlock(Message):
     benchmark: BenchmarkReference
     cohort: Fingerprint
     models: Annotated[tuple[Digest, ...], Field(min_length=1, max_length=50)]
+    refused: Annotated[tuple[RefusedModel, ...], Field(max_length=49)] = ()
+    """The task's other models. A site that runs none of them declines the task instead."""
     attempt: Annotated[int, Field(ge=1, le=10_000)]
     software: Software
     started: Timestamp
@@ -174,4 +183,7 @@ class EstimateBlock(Message):
         sizes = [len(metric.theta) for part in parts for metric in part.metrics if metric.status == "estimated"]
         if any(found != size for found in [*sizes, len(self.failed), len(self.resources)]):
             raise ValueError("a vector has not one entry a model")
+        named = [*self.models, *(refused.model for refused in self.refused)]
+        if len(set(named)) != len(named):
+            raise ValueError("a model is named twice")
         return self

@@ -7,7 +7,9 @@ from pydantic import Field, model_validator
 from silo_node.wire.base import Code, Count, Digest, Fingerprint, Identifier, Message, Name, Seconds, Title
 from silo_node.wire.benchmarks import BenchmarkReference
 from silo_node.wire.envelope import PublicKey
+from silo_node.wire.masking import SecureAggregation
 from silo_node.wire.models import ModelReference
+from silo_node.wire.privacy import Privacy
 from silo_node.wire.purposes import LegalBasis, Purpose
 from silo_node.wire.strategies import Combination, FedAvg, Mean, Strategy
 from silo_node.wire.transfers import BlobReference
@@ -61,6 +63,11 @@ class StudyPlan(Message):
     local: LocalTraining = LocalTraining()
     norm_bound: Annotated[float, Field(gt=0, le=1e12)] | None = None
     """The largest L2 norm an update (a difference of weights) may have; a larger one is refused."""
+
+    privacy: Privacy | None = None
+    """What a patient, or a whole silo, is promised; without it, nothing in numbers."""
+    secure_aggregation: SecureAggregation | None = None
+    """With it the hub sees sums of updates only."""
 
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     purpose: Purpose = "research"

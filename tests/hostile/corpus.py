@@ -23,10 +23,11 @@ import numpy as np
 from safetensors.numpy import save
 
 from pipelines.authoring import initial_weights, write_bundle_folder
-from pipelines.bundles.archive import CARD, METADATA, PROFILE, WEIGHTS, write_archive
+from pipelines.bundles.archive import CARD, CONTAINER, METADATA, PROFILE, WEIGHTS, write_archive
 from tests.hostile import onnx_models as onnx
 from tests.unit.pipelines.examples import tiny_profile
 
+DIGEST = "sha256:" + "a" * 64
 MARK = "/tmp/medsilo-hostile-mark"
 ARCHIVE, CODE, INVALID, WEIGHTS_BAD = "bundle-archive-unsafe", "bundle-has-code", "bundle-invalid", "weights-invalid"
 
@@ -53,6 +54,23 @@ def sound(folder: Path, task: str = "classification") -> Path:
     weights = initial_weights(profile, 0)
     write_bundle_folder(place, profile, weights, title="Tiny", description="For tests.", authors="Test")
     return place
+
+
+def container(
+    profile: dict[str, Any] | None = None, members: dict[str, bytes] | None = None, **changes: Any
+) -> Callable[[Path], Path]:
+    """Return a maker of a bundle of tier 3 whose container, profile or members were changed."""
+    named = {"image": f"example.org/model@{DIGEST}", "command": ["/predict"]} | changes
+
+    def make(folder: Path) -> Path:
+        place, out = sound(folder), folder / "model.zip"
+        honest = {name: value for name, value in tiny_profile().items() if name != "network"}
+        described = honest | {"format": "container-bundle/1"} | (profile or {})
+        parts = {PROFILE: json.dumps(described).encode(), CONTAINER: json.dumps(named).encode()} | (members or {})
+        write_archive(out, {METADATA: place / METADATA, CARD: place / CARD} | parts)
+        return out
+
+    return make
 
 
 def content(folder: Path, **changed: bytes) -> Path:
@@ -385,4 +403,14 @@ CORPUS: tuple[Hostile, ...] = (
         "model-incompatible",
         lambda folder: onnx.packed(folder, onnx.classifier(logits=[1, 1, 8, 8]).SerializeToString()),
     ),
+    # containers
+    Hostile("container by a tag that may change overnight", INVALID, container(image="evil/model:latest")),
+    Hostile("container with an option for its engine", INVALID, container(image=f"--privileged@{DIGEST}")),
+    Hostile("container whose program is an option", INVALID, container(command=["--volume=/:/host", "sh"])),
+    Hostile("container with rights of its own", INVALID, container(privileged=True)),
+    Hostile("container that mounts the machine", INVALID, container(volumes=["/:/host"])),
+    Hostile("container without a command", INVALID, container(command=[])),
+    Hostile("container whose command is an expression", CODE, container(command=["$import os"])),
+    Hostile("container said to be code-free", INVALID, container(profile={"format": "code-free-bundle/1"})),
+    Hostile("container beside weights", ARCHIVE, container(members={WEIGHTS: b"x"})),
 )

@@ -12,7 +12,7 @@ from silo_node.sandbox.grant import INSPECTION
 from silo_node.sandbox.work import run_job
 from silo_node.wire.digests import digest_bytes
 from silo_node.wire.errors import PROBLEMS, MedSiloError
-from tests.hostile.corpus import CORPUS, MARK, Hostile
+from tests.hostile.corpus import CORPUS, DIGEST, MARK, Hostile, container
 from tests.hostile.onnx_models import classifier, packed
 from tests.unit.pipelines.examples import definition, tiny_bundle
 
@@ -48,6 +48,17 @@ def test_an_honest_model_of_tier_two_is_taken_only_where_the_operator_says_so(tm
     with pytest.raises(MedSiloError, match="policy-model-tier"):
         judge_bundle(path, definition())
     assert judge_bundle(path, definition(), (1, 2)).network == "ONNX"
+
+
+def test_a_container_is_taken_only_where_the_operator_says_so_and_shown_as_what_it_is(tmp_path: Path) -> None:
+    """Its image and its command are on the model's page; what the image holds nobody can judge statically."""
+    path = container()(tmp_path)
+    for tiers in ((1,), (1, 2)):
+        with pytest.raises(MedSiloError, match="policy-model-tier"):
+            judge_bundle(path, definition(), tiers)
+    found = judge_bundle(path, definition(), (1, 2, 3))
+    assert found.network == "container"
+    assert found.arguments == {"image": f"example.org/model@{DIGEST}", "command": ["/predict"]}
 
 
 def test_an_honest_model_of_tier_two_runs_in_the_jail(tmp_path: Path) -> None:

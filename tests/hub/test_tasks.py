@@ -1,5 +1,6 @@
 """Tasks: leased to one claim at a time, kept by heartbeats, answered once, refused with a code and never repaired."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,7 @@ from federation_hub.evaluations.tasks import cancel
 from federation_hub.sweeper import sweep
 from silo_node.wire.benchmarks import DisclosureLimits
 from silo_node.wire.envelope import Envelope, new_key, seal
-from silo_node.wire.estimates import EstimateBlock
+from silo_node.wire.estimates import EstimateBlock, RefusedModel
 from silo_node.wire.tasks import Task as WireTask
 from tests.hub.federation import Federation, SiloCaller, block_for, bundle_bytes
 
@@ -277,6 +278,48 @@ def test_a_block_that_does_not_hold_is_refused_and_nothing_of_it_kept(
     assert blocks(federation) == []
     assert (state_of(federation, task), evaluations(federation)[0]["code"]) == ("refused", code)
     assert silo.claim() is None
+
+
+def test_a_site_serves_the_models_it_runs_and_names_a_coded_no_to_the_others(
+    federation: Federation, silo: SiloCaller
+) -> None:
+    """One model that is not run somewhere leaves the others there; its owner sees the code, and nobody nags."""
+    federation.researcher("Bob").submit(bundle_bytes(1))
+    task = claimed(silo)
+    kept, other = (model.digest for model in task.body.models)
+    whole = block_for(task)
+    alone = task.model_copy(update={"body": task.body.model_copy(update={"models": task.body.models[:1]})})
+    no = RefusedModel(model=other, code="policy-model-tier")
+    block = block_for(alone, refused=(no,))
+    assert silo.post(f"/tasks/{task.task_id}/result", silo.seal(block)).get_json()["state"] == "accepted"
+    seen = evaluations(federation)[0]
+    assert (seen["state"], seen["refused"]) == ("answered", {other: "policy-model-tier"})
+    assert blocks(federation) == ["accepted"]
+    assert silo.claim() is None
+    assert whole.models == (kept, other)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda kept, other: {"refused": ()},
+        lambda kept, other: {"refused": (RefusedModel(model="blake3:" + "9" * 64, code="policy-model-tier"),)},
+        lambda kept, other: {"refused": (RefusedModel(model=kept, code="policy-model-tier"),)},
+        lambda kept, other: {"refused": (RefusedModel(model=other, code="x-y"),) * 2},
+    ],
+    ids=["left out in silence", "one nobody asked for", "run and refused", "refused twice"],
+)
+def test_a_model_is_run_or_refused_and_no_other_is_named(
+    federation: Federation, silo: SiloCaller, change: Callable[[str, str], dict[str, Any]]
+) -> None:
+    """A site cannot drop a model without a word, nor answer for one that was not in its task."""
+    federation.researcher("Bob").submit(bundle_bytes(1))
+    task = claimed(silo)
+    kept, other = (model.digest for model in task.body.models)
+    alone = task.model_copy(update={"body": task.body.model_copy(update={"models": task.body.models[:1]})})
+    answer = silo.post(f"/tasks/{task.task_id}/result", silo.seal(block_for(alone, **change(kept, other))))
+    assert answer.status_code == 422 or answer.get_json()["code"] == "estimate-wrong-task"
+    assert blocks(federation) == []
 
 
 def test_a_new_model_gets_the_whole_set_evaluated_again(federation: Federation, silo: SiloCaller) -> None:

@@ -12,10 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import psutil
 import pytest
+from safetensors.numpy import load_file
 
+from silo_node.agent.holdings import find_holding
 from silo_node.agent.scores import CaseScore, quantised
 from silo_node.cohorts.build import build_cohort
 from silo_node.cohorts.registry import prepare_registration
@@ -31,7 +35,7 @@ from silo_node.registration import register_cohort
 from silo_node.state import Home
 from silo_node.transfers import upload
 from silo_node.transport import Transport
-from silo_node.wire.benchmarks import BenchmarkDefinition, DisclosureLimits
+from silo_node.wire.benchmarks import BenchmarkDefinition, BenchmarkReference, DisclosureLimits
 from silo_node.wire.canonical import message_digest
 from silo_node.wire.models import ModelCard, ModelReference, ModelSubmission
 from silo_node.wire.studies import LocalTraining, StudyPlan
@@ -269,6 +273,169 @@ def test_a_study_asks_first_and_outlives_its_killed_process(clinic: Clinic, tmp_
         assert second is None or second.pid != worker.pid
     assert len(clinic.reports()) >= 4
     assert not list(clinic.home.outbox.iterdir())
+
+
+def private_plan(clinic: Clinic, model: ModelReference, name: str) -> StudyPlan:
+    """Return a plan of two rounds whose promise to each patient is an epsilon of 3."""
+    return StudyPlan.model_validate(
+        {
+            "name": name,
+            "title": "A private study",
+            "benchmark": {"name": "kill_xray", "version": 1, "digest": message_digest(clinic.definition)},
+            "model": model,
+            "silos": (load_identity(clinic.home).silo_id,),
+            "rounds": 2,
+            "quorum": 1,
+            "deadline_seconds": 600,
+            "local": LocalTraining(batch_size=64, max_steps=3),
+            "privacy": {"unit": "patient", "epsilon": 3.0, "images_per_patient": 2},
+        }
+    )
+
+
+def test_a_private_study_is_trained_with_noise_and_booked_until_the_budget(clinic: Clinic, tmp_path: Path) -> None:
+    """Through the hub and the jail: two rounds are in the ledger, and a second study like it is refused by a code."""
+    clinic.home.policy_file.write_text(
+        POLICY.format(results="auto") + '[studies]\nothers = "auto"\n[budget]\nepsilon = 3.2\n'
+    )
+    model = clinic.submit(write_bundle(tmp_path / "m11.zip", clinic.definition, 11))
+    before = clinic.command("privacy", "ledger")
+    study = str(
+        clinic.researcher.do("POST", "/studies", private_plan(clinic, model, "quiet_one").model_dump_json())["study_id"]
+    )
+    with clinic.node():
+        wait_for(lambda: clinic.consent(study) == "approved", seconds=600)
+        clinic.researcher.do("POST", f"/studies/{study}/start")
+        found = clinic.researcher.wait_for(study, "completed", "failed", seconds=600)
+        assert found["state"] == "completed", clinic.log()
+        again = private_plan(clinic, model, "quiet_two").model_dump_json()
+        second = str(clinic.researcher.do("POST", "/studies", again)["study_id"])
+        wait_for(lambda: clinic.consent(second) == "declined", seconds=600)
+    after = clinic.command("privacy", "ledger")
+    booked = [entry for entry in entries_of(after)[len(entries_of(before)) :] if entry["subject"] == study]
+    assert [entry["kind"] for entry in booked] == ["round", "round", "closed"]
+    noise = booked[0]["mechanism"]
+    assert noise == booked[1]["mechanism"]
+    assert (noise["kind"], noise["steps"]) == ("gaussian", 3)
+    accounts = after["accounts"]
+    assert isinstance(accounts, list)
+    (trained,) = (account for account in accounts if account["part"] == "train")
+    assert 1.0 < trained["epsilon"] < 3.0
+    assert "privacy-budget" in clinic.log() or "refuse" in clinic.log()
+
+
+def entries_of(ledger: dict[str, object]) -> list[dict[str, Any]]:
+    found = ledger["entries"]
+    assert isinstance(found, list)
+    return found
+
+
+def onnx_bundle(out: Path, definition: BenchmarkDefinition) -> Path:
+    """Pack the simplest classifier there is as a bundle of tier 2."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    from tests.hostile.onnx_models import packed
+
+    weight = numpy_helper.from_array(np.ones((32 * 32, 2), np.float32), "weight")
+    nodes = [
+        helper.make_node("Flatten", ["image"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "weight"], ["logits"]),
+    ]
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 1, 32, 32])
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 2])
+    graph = helper.make_graph(nodes, "classifier", [image], [logits], [weight])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    out.mkdir()
+    profile = {"labels": list(definition.labels), "input": definition.input.model_dump(mode="json")}
+    return packed(out, model.SerializeToString(), **profile)
+
+
+PREDICT = """
+import json, os, struct
+asked = json.load(open("/input/question.json"))
+assert asked["cases"] == len(os.listdir("/input")) - 1
+for name in os.listdir("/input"):
+    if name.endswith(".safetensors"):
+        data = open("/input/" + name, "rb").read()
+        length, = struct.unpack("<Q", data[:8])
+        values = struct.unpack(f"<{(len(data) - 8 - length) // 4}f", data[8 + length:])
+        header = json.dumps({"logits": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}).encode()
+        header += b" " * (-len(header) % 8)
+        answer = struct.pack("<2f", 0.0, sum(values) / len(values) - 127.5)
+        open("/output/" + name, "wb").write(struct.pack("<Q", len(header)) + header + answer)
+try:
+    open("/left-behind", "w")
+except OSError:
+    print("nothing can be written here", flush=True)
+"""
+
+
+def brightness_auroc(clinic: Clinic, block: dict[str, Any]) -> float:
+    """Count the pairs of test images, one of each class, that the container's rule puts in order."""
+    reference = BenchmarkReference.model_validate(block["benchmark"])
+    holding = find_holding(clinic.home, block["cohort"], reference)
+    assert holding is not None
+    means: dict[object, list[float]] = {0: [], 1: []}
+    for case in holding.manifest.cases:
+        if case.split == "test":
+            image = load_file(holding.folder / "cases" / f"{case.case}.safetensors")["image"]
+            means[case.label].append(float(image.mean()))
+    pairs = [(no, yes) for no in means[0] for yes in means[1]]
+    return sum(yes > no for no, yes in pairs) / len(pairs)
+
+
+def latest(clinic: Clinic, count: int) -> dict[str, Any]:
+    """Return the content of the newest of so many acknowledged blocks."""
+    wait_for(lambda: len([item for item in clinic.items() if item.kind == "estimate-block"]) >= count)
+    wait_for(lambda: all(item.state == "acknowledged" for item in clinic.items() if item.kind == "estimate-block"))
+    blocks = sorted((item for item in clinic.items() if item.kind == "estimate-block"), key=lambda item: item.created)
+    found: dict[str, Any] = json.loads(blocks[-1].envelope.payload_bytes())
+    return found
+
+
+def test_a_model_that_is_not_run_here_leaves_the_others_and_a_container_runs_once_it_is_let_in(
+    clinic: Clinic, hub: HubProcess, tmp_path: Path
+) -> None:
+    """At a site of tier 1 ONNX and a container get a coded no; then the container's very digest is let in."""
+    from pipelines.authoring import make_container_bundle
+    from pipelines.container import ContainerModel
+    from pipelines.question import read_question
+    from tests.silo.containers import engine_settings, image
+
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more/predict.py").write_text(PREDICT)
+    with engine_settings(tmp_path), image("model", tmp_path / "more") as engine:
+        before = len([item for item in clinic.items() if item.kind == "estimate-block"])
+        clinic.home.policy_file.write_text(POLICY.format(results="auto"))
+        named = ContainerModel(image=engine.image, command=("python3", "/predict.py"))
+        asked = read_question(clinic.definition.model_dump(mode="json"))
+        make_container_bundle(tmp_path / "code.zip", asked, named, title="C", description="d", authors="a")
+        free = clinic.submit(write_bundle(tmp_path / "free.zip", clinic.definition, 11))
+        contained = clinic.submit(tmp_path / "code.zip")
+        other = clinic.submit(onnx_bundle(tmp_path / "onnx", clinic.definition))
+        with clinic.node():
+            block = latest(clinic, before + 1)
+        assert {one["model"]: one["code"] for one in block["refused"]} == {
+            contained.digest: "policy-model-tier",
+            other.digest: "policy-model-tier",
+        }
+        assert free.digest in block["models"]
+        let_in = f'model_tiers = [1, 3]\ncontainers = ["{contained.digest}"]\n'
+        clinic.home.policy_file.write_text(let_in + POLICY.format(results="auto"))
+        config = f'provenance = "synthetic"\n[sandbox]\ncontainers = "podman"\nimage = "{engine.image}"\n'
+        clinic.home.config_file.write_text(config)
+        owner = Person(hub.url, hub.admin_token)
+        owner.do("POST", f"/benchmarks/{clinic.definition.name}/1/evaluations")
+        with clinic.node():
+            second = latest(clinic, before + 2)
+    clinic.home.config_file.write_text('provenance = "synthetic"\n')
+    assert {one["model"]: one["code"] for one in second["refused"]} == {other.digest: "policy-model-tier"}
+    place = second["models"].index(contained.digest)
+    assert second["failed"][place] == 0
+    told = second["classes"][0]["metrics"][0]["theta"][place]
+    assert told == pytest.approx(brightness_auroc(clinic, second), abs=0.01)
+    assert "nothing can be written here" not in clinic.log()
+    assert not list(clinic.home.scratch.glob("job-contained-*"))
 
 
 def test_a_check_node_runs_a_submission_before_any_hospital(clinic: Clinic, hub: HubProcess, tmp_path: Path) -> None:

@@ -1,12 +1,14 @@
 """Limits the kernel keeps for a whole jail, on machines that have control groups for us."""
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from silo_node.sandbox import Ending, Limits, cgroups, choose
-from silo_node.sandbox.cgroups import Group, Hierarchies, available
+from silo_node.sandbox.cgroups import Group, Hierarchies, available, of_process
 
 with_groups = pytest.mark.skipif(available() is None, reason="this machine lets us make no control groups")
 
@@ -18,10 +20,57 @@ def jailed(program: str, limits: Limits) -> Ending:
     return jail.wait(30)
 
 
-def left() -> list[Path]:
-    """Return the groups of jails that are still there."""
+def left(pid: int | None = None) -> list[Path]:
+    """Return the groups of a process's jails that are still there: this one's, unless another is named."""
     found = available()
-    return [] if found is None else list(found.memory.glob("medsilo-jail-*"))
+    return [] if found is None else list(found.memory.glob(f"{of_process(pid or os.getpid())}*"))
+
+
+MAKES_A_GROUP = """
+import time
+from silo_node.sandbox import Limits
+from silo_node.sandbox.cgroups import available
+group = available().make(Limits())
+print(group.folders[0], flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_process_is_known_by_its_number_and_its_start() -> None:
+    """Numbers come again: the group of a killed node must not stay because another process has its number."""
+    first, own = of_process(1), of_process(os.getpid())
+    assert first != own
+    assert own == of_process(os.getpid())
+    assert of_process(2**22 + 1).endswith("-gone-")
+
+
+@with_groups
+def test_a_killed_nodes_groups_go_at_the_next_start_and_a_living_ones_stay() -> None:
+    """Whoever starts next takes away what nobody owns, and nothing else."""
+    node = [sys.executable, "-c", MAKES_A_GROUP]
+    with subprocess.Popen(node, stdout=subprocess.PIPE) as killed, subprocess.Popen(node, stdout=subprocess.PIPE) as on:
+        try:
+            assert killed.stdout is not None
+            assert on.stdout is not None
+            orphan, kept = Path(killed.stdout.readline().decode().strip()), Path(on.stdout.readline().decode().strip())
+            killed.kill()
+            killed.wait()
+            assert orphan.is_dir()
+            subprocess.run([sys.executable, "-c", "from silo_node.sandbox.cgroups import available; available()"])
+            assert not orphan.exists()
+            assert kept.is_dir()
+        finally:
+            killed.kill()
+            on.kill()
+            on.wait()
+    cgroups._sweep(found_here())
+    assert not kept.exists()
+
+
+def found_here() -> Hierarchies:
+    found = available()
+    assert found is not None
+    return found
 
 
 @with_groups

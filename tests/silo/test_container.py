@@ -1,7 +1,5 @@
 """The second driver: what it asks the engine for, and, where podman runs, that the same probes are held."""
 
-import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,11 +15,9 @@ from silo_node.sandbox.grant import sandbox_of
 from silo_node.sandbox.probes import run
 from silo_node.sandbox.seccomp import container_profile
 from silo_node.wire.errors import SandboxUnavailable
+from tests.silo.containers import engine_settings, image
 
 IMAGE = "registry.example.org/medsilo/worker@sha256:" + "a" * 64
-LIBRARIES = "usr/lib/x86_64-linux-gnu"
-PARTS = ["usr/bin/python3", "usr/bin/python3.11", "usr/lib/python3.11", "lib64/ld-linux-x86-64.so.2"]
-PARTS += [f"{LIBRARIES}/lib{name}" for name in ("c.so.6", "m.so.6", "z.so.1", "expat.so.1", "ffi.so.8")]
 
 
 def test_the_command_gives_no_network_no_writing_and_no_rights(tmp_path: Path) -> None:
@@ -54,6 +50,19 @@ def test_the_command_gives_no_network_no_writing_and_no_rights(tmp_path: Path) -
     assert mounted == {"/cohort", "/out", "/code/pipelines", "/code/benchmarks"}
 
 
+def test_a_model_with_code_gets_its_own_image_and_nothing_of_ours(tmp_path: Path) -> None:
+    """Two folders of the task, no package of the kit, no path of this machine."""
+    driver = Container("/usr/bin/podman", IMAGE).of_model("example.org/model@sha256:" + "b" * 64)
+    binds = [Bind(tmp_path, "/input"), Bind(tmp_path, "/output", writable=True)]
+    line = driver.command("name", ["/predict", "--all"], binds, Limits())
+    pairs = set(pairwise(line))
+    assert {word.split(":")[1] for flag, word in pairs if flag == "--volume"} == {"/input", "/output"}
+    assert not [word for flag, word in pairs if flag == "--env" and word.startswith(("PATH=", "PYTHONPATH="))]
+    assert line[-4:] == ["--entrypoint", "/predict", "example.org/model@sha256:" + "b" * 64, "--all"]
+    assert ("--network", "none") in pairs
+    assert "--read-only" in line
+
+
 def test_the_system_calls_it_refuses_are_those_of_the_first_driver() -> None:
     """One list, written down twice by the program and not by hand."""
     profile = container_profile("x86_64")
@@ -67,9 +76,9 @@ def test_the_system_calls_it_refuses_are_those_of_the_first_driver() -> None:
 
 def test_an_image_without_a_digest_is_no_setting() -> None:
     """What a tag names can change overnight."""
-    for image in ("medsilo/worker", "medsilo/worker:1.0", "medsilo/worker@sha256:abc"):
+    for named in ("medsilo/worker", "medsilo/worker:1.0", "medsilo/worker@sha256:abc"):
         with pytest.raises(ValueError, match="pattern"):
-            SandboxSettings(driver="podman", image=image)
+            SandboxSettings(driver="podman", image=named)
     SandboxSettings(driver="podman", image=IMAGE)
 
 
@@ -82,43 +91,10 @@ def test_a_driver_that_is_chosen_and_missing_is_no_reason_to_run_without() -> No
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Let podman use runc where it is there: crun refuses machines with both kinds of control groups."""
-    runc = shutil.which("runc", path="/usr/sbin:/usr/bin")
-    with pytest.MonkeyPatch.context() as patch:
-        if runc is not None:
-            file = tmp_path_factory.mktemp("podman") / "containers.conf"
-            file.write_text(f'[engine]\nruntime = "{runc}"\n')
-            patch.setenv("CONTAINERS_CONF", str(file))
-        yield
-
-
-@pytest.fixture(scope="module")
-def worker(settings: None) -> Iterator[Container]:
+def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
     """A podman that runs here, with an image made of this machine's own Python."""
-    podman = shutil.which("podman")
-    if podman is None or not all((Path("/") / part).exists() for part in PARTS):
-        pytest.skip("no podman here, or no Python of the distribution's to make an image of")
-    packed = subprocess.Popen(
-        ["tar", "--create", "--dereference", "--exclude=dist-packages", "--exclude=test", "-C", "/", *PARTS],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-    tagged = "localhost/medsilo-test-worker:1"
-    with packed:
-        change = "ENV PATH=/usr/bin"
-        made = subprocess.run([podman, "import", "--quiet", "--change", change, "-", tagged], stdin=packed.stdout)
-    if made.returncode != 0:
-        pytest.skip("podman imports no image here")
-    shown = subprocess.run([podman, "inspect", "--format", "{{.Digest}}", tagged], capture_output=True, text=True)
-    image = f"localhost/medsilo-test-worker@{shown.stdout.strip()}"
-    driver = Container(podman, image, keep_id=os.geteuid() != 0)
-    command = driver.command("medsilo-test", ["python3", "-V"], [], Limits())
-    tried = subprocess.run(command, capture_output=True, text=True)
-    if tried.returncode != 0:
-        pytest.skip(f"podman runs nothing here: {tried.stderr[-200:]}")
-    yield driver
-    subprocess.run([podman, "rmi", "--force", tagged], capture_output=True)
+    with engine_settings(tmp_path_factory.mktemp("podman")), image("worker") as driver:
+        yield driver
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import pytest
 
 from silo_node.journal import Journal
 from silo_node.policy import (
+    AskedModel,
     Asker,
     EvaluationRequest,
     Policy,
@@ -16,6 +17,7 @@ from silo_node.policy import (
     allow_benchmark,
     decide_consent,
     decide_evaluation,
+    decide_models,
     decide_release,
     decide_round,
     decide_spending,
@@ -224,6 +226,25 @@ def test_a_budget_of_models_and_bits_is_each_owners_own() -> None:
     assert decide_spending(tight, "A", Spent(1, 400), 601).code == "policy-budget"
     loss = policy(budget={"epsilon": 8}, studies={"others": "auto"})
     assert decide_consent(loss, plan(), 100).code == "policy-budget"
+
+
+def test_a_no_to_one_model_leaves_the_others() -> None:
+    """Tier, digest, owner and budget are each model's own; one counts once those before it were let in."""
+    asked = (("a", "A", 1), ("b", "A", 2), ("c", "B", 1), ("d", "A", 1))
+    models = [AskedModel(f"blake3:{letter * 64}", owner, tier) for letter, owner, tier in asked]
+    rules = policy(budget={"submissions": 2}, requesters={"organisations": ["A"]})
+    found = decide_models(rules, "chest_phantom", models, {"A": Spent(0)})
+    assert [decision.rule for decision in found.values()] == [
+        "model_tiers",
+        "model_tiers",
+        "requesters.organisations",
+        "model_tiers",
+    ]
+    assert [decision.code for decision in found.values()] == [None, "policy-model-tier", "policy-requester", None]
+    again = decide_models(rules, "chest_phantom", models, {"A": Spent(1, models=frozenset({models[3].digest}))})
+    assert [decision.code for decision in again.values()][::3] == [None, None]
+    full = decide_models(rules, "chest_phantom", models, {"A": Spent(1, models=frozenset({"blake3:" + "e" * 64}))})
+    assert [decision.code for decision in full.values()][::3] == [None, "policy-budget"]
 
 
 def test_an_explanation_shows_every_rule_up_to_the_one_that_decided() -> None:

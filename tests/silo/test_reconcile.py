@@ -20,7 +20,7 @@ from silo_node.wire.canonical import canonical_bytes
 from silo_node.wire.errors import MedSiloError
 from silo_node.wire.intake import IntakeEntry
 from silo_node.wire.studies import RoundReport
-from silo_node.wire.tasks import Decline, Heartbeat
+from silo_node.wire.tasks import ClaimRequest, Decline, Heartbeat
 from tests.conftest import HubProcess, start_hub, stop_hub
 from tests.proxy import Proxy, recording_proxy
 from tests.seen import silo_bodies, statements_in, undeclared, unseen
@@ -193,3 +193,23 @@ def test_bytes_that_left_round_the_log_are_found(played: Played, tmp_path: Path)
     status, found = played.reconciled()
     assert status == 1
     assert "/api/v1/tasks/{id}/decline" in [one["path"] for one in found["unknown_here"]]
+
+
+def test_after_a_kill_the_two_logs_agree_to_the_last_poll(played: Played) -> None:
+    """``kill -9`` of the hub after questions for work of which none was in its database."""
+    _, before = played.reconciled()
+    connection = played.site.dial()
+    for _ in range(7):
+        connection.claim(ClaimRequest(kinds=("evaluation",)))
+    connection.close()
+    played.hub.process.kill()
+    played.hub.process.wait()
+    again = start_hub(played.hub.home, "--port", played.hub.url.rpartition(":")[2])
+    try:
+        status, found = played.reconciled()
+    finally:
+        stop_hub(again)
+    assert found["agreed"] == before["agreed"] + 7
+    assert (status, found["unknown_there"], found["signs_of_life"]) == (1, [], before["signs_of_life"])
+    # The one unknown here is what the test before this one sent round the log.
+    assert found["unknown_here"] == before["unknown_here"]

@@ -17,9 +17,12 @@ from silo_node.wire.benchmarks import BenchmarkReference
 from silo_node.wire.canonical import message_digest
 from silo_node.wire.digests import digest_file
 from silo_node.wire.errors import BadInput
+from silo_node.wire.masking import Member
 from silo_node.wire.models import ModelReference
 
 MANY = 500
+_NO_KEY = "A" * 43 + "="
+"""Nobody signs anything in one process."""
 
 
 def simulate(
@@ -50,7 +53,9 @@ def simulate(
     if start.digest != asked.model:
         raise BadInput("plan-invalid", f"{bundle} is not the plan's model")
     reference = BenchmarkReference(name=question.name, version=question.version, digest=message_digest(question))
-    exact = exact_plan(asked, reference, start, tuple(f"silo-{number:06}" for number in range(1, sites + 1)))
+    silos = tuple(f"silo-{number:06}" for number in range(1, sites + 1))
+    members = tuple(Member(silo_id=silo_id, public_key=_NO_KEY) for silo_id in silos)
+    exact = exact_plan(asked, reference, start, silos, members)
     with tempfile.TemporaryDirectory(prefix="medsilo-") as name:
         folder = Path(name)
         weights_file(read_bundle(bundle), folder / "start.safetensors")

@@ -96,6 +96,8 @@ def _judged(found: Health | None, now: datetime) -> tuple[bool, str]:
         return False, "The node has not given a sign of life for more than a minute."
     if found.state == "hub-gone":
         return False, "The node runs, and the hub cannot be reached. It goes on trying."
+    if found.state == "asked-to-wait":
+        return True, "The node runs; the hub has asked it to wait a while before it asks again."
     if found.state == "refused":
         return False, f"The node runs, and is refused: {json.dumps(reason(found.code))[1:-1]}."
     if found.state == "closed":
