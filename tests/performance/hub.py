@@ -152,8 +152,8 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float, float]:
     return found, time.process_time() - cpu, time.perf_counter() - clock
 
 
-def measure_board(services: Services, table: Table) -> None:
-    """Measure the snapshot, then the page that shows it."""
+def measure_snapshot(services: Services, table: Table) -> None:
+    """Measure what computing the snapshot takes, and let it stand."""
     with services.database.session() as session:
         row = find(session, "chest_phantom")
         inputs, cpu, clock = timed(lambda: gather(session, row))
@@ -162,9 +162,11 @@ def measure_board(services: Services, table: Table) -> None:
         table.add_row("snapshot computed, one core", f"{cpu:.1f} s ({clock:.1f} s)", "10 s")
         table.add_row("size of the snapshot", f"{len(body) / 1e6:.1f} MB", "")
         refresh(session, services, "chest_phantom", 1)
+
+
+def measure_pages(services: Services, table: Table) -> None:
+    """Measure the pages that show it."""
     # What a page costs must not depend on what this process happened to compute before it.
-    del inputs, body
-    session.expunge_all()
     gc.collect()
     client = create_app(services.config, services=services).test_client()
     counts: list[str] = []
@@ -242,7 +244,8 @@ def main() -> None:
         ensure_admin(services.config, services.database)
         silos = max(arguments.silos, arguments.sites)
         tokens = fill(services, models=arguments.models, sites=arguments.sites, silos=silos)
-        measure_board(services, table)
+        measure_snapshot(services, table)
+        measure_pages(services, table)
         Console().print(table)
         table = Table("what", "measured", "goal", title=f"{arguments.silos} silos")
         with services.database.reading() as session:
