@@ -84,11 +84,11 @@ def question_of(session: Session, task: Task, evaluation: Evaluation) -> Questio
 
 
 def store(session: Session, task: Task, evaluation: Evaluation, block: EstimateBlock, envelope: Envelope) -> None:
-    """Keep an accepted block with its proof; the cohort's earlier blocks are superseded by it."""
+    """Keep an accepted block with its proof; it supersedes the cohort's earlier blocks that have no other models."""
     earlier = select(EstimateBlockRow).where(
         EstimateBlockRow.cohort_id == evaluation.cohort_id, EstimateBlockRow.state == "accepted"
     )
-    for row in session.scalars(earlier).all():
+    for row in [row for row in session.scalars(earlier) if set(row.block["models"]) <= set(block.models)]:
         before, row.state = row.state, BLOCK.after(row.state, "supersede")
         row.reason = evaluation.reason
         record(session, SYSTEM, "block.supersede", row.digest, before, row.state, evaluation.reason)

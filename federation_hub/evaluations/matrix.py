@@ -14,7 +14,7 @@ from federation_hub.associations.tables import Association
 from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.entries.tables import Entry
 from federation_hub.evaluations.messages import CellState, Matrix, MatrixCell, MatrixRow, MatrixSite
-from federation_hub.evaluations.service import Candidate, is_baseline, models_to_evaluate
+from federation_hub.evaluations.service import Candidate, groups_to_evaluate, is_baseline
 from federation_hub.evaluations.tables import EstimateBlockRow, Evaluation, Task
 from federation_hub.leaderboards.publication import sites_of_benchmark
 from federation_hub.models.tables import Model
@@ -161,7 +161,7 @@ def _chosen(models: Sequence[_Listed]) -> frozenset[str]:
         )
         for age, row in enumerate(approved)
     ]
-    return frozenset(candidate.digest for candidate in models_to_evaluate(candidates))
+    return frozenset(candidate.digest for group in groups_to_evaluate(candidates) for candidate in group)
 
 
 def _row(listed: _Listed, sites: Sequence[Site], chosen: Collection[str]) -> MatrixRow:

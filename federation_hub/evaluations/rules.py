@@ -43,6 +43,7 @@ LEASED = ("claimed", "running")
 
 _LATELY = timedelta(seconds=30)
 _POLLS_A_SECOND = 40
+_LONGEST = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +60,12 @@ def wait_seconds(activity: Activity, at: datetime, idle: float) -> float:
 
     A tenth of a second in a running study, more where its rounds are long (a twentieth of the time since anything
     happened to the silo, so that waiting adds at most that to a round); half a second when something changed lately,
-    else ``idle``. Stretched where so many silos ask that their questions alone would keep the hub busy.
+    else ``idle``. Stretched where so many silos ask that their questions alone would keep the hub busy; the idle time
+    too, up to a minute.
     """
     crowded = activity.silos / _POLLS_A_SECOND
     quiet = at - activity.last_change if activity.last_change is not None else timedelta()
     if activity.in_study:
         return min(max(0.1, crowded, quiet.total_seconds() / 20), idle)
     recent = activity.last_change is not None and quiet < _LATELY
-    return min(max(0.5, crowded), idle) if recent else idle
+    return min(max(0.5, crowded), idle) if recent else max(idle, min(crowded, _LONGEST))

@@ -23,7 +23,7 @@ from silo_node.wire.models import ModelReference
 from silo_node.wire.tasks import EvaluationTask
 
 MODELS_A_BLOCK = 50
-"""The wire's limit; beyond it those of the highest priority, then the newest, go together with the baselines."""
+"""The wire's limit; beyond it models are evaluated in groups, each with the baselines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,34 +51,48 @@ class Again:
         return self.silo_id in (None, cohort.silo_id)
 
 
-def models_to_evaluate(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
-    """Return the models of one evaluation in the order of its vectors: by digest, so that the order tells nothing."""
-    kept = sorted(candidates, key=lambda entry: (not entry.baseline, -entry.priority, -entry.age))[:MODELS_A_BLOCK]
-    return tuple(sorted(kept, key=lambda entry: entry.digest))
+def groups_to_evaluate(candidates: Sequence[Candidate]) -> tuple[tuple[Candidate, ...], ...]:
+    """Return the models of each evaluation, the highest priority first, then the newest.
+
+    Within one they stand by digest, so that the order tells nothing. Up to the wire's limit all models are one group.
+    Beyond it they are grouped in the order they came, so that a full group never changes and its block stays; the
+    baselines are in every group.
+    """
+    baselines = sorted((entry for entry in candidates if entry.baseline), key=lambda entry: -entry.age)
+    baselines = baselines[: MODELS_A_BLOCK // 2]
+    others = sorted((entry for entry in candidates if entry not in baselines), key=lambda entry: entry.age)
+    size = MODELS_A_BLOCK - len(baselines)
+    chunks = [others[start : start + size] for start in range(0, len(others), size)] or [[]]
+    groups = [tuple(sorted([*baselines, *chunk], key=lambda entry: entry.digest)) for chunk in reversed(chunks)]
+    urgent = sorted((group for group in groups if group), key=lambda group: -max(entry.priority for entry in group))
+    return tuple(urgent)
 
 
 def plan_evaluations(session: Session, benchmark: Benchmark, *, again: Again | None = None) -> list[str]:
     """Bring evaluations in line with the approved models and cohorts of a benchmark; return the new ones' ids.
 
     Each approved cohort gets one evaluation of all approved models together, since only scores on the same cases have
-    a covariance. An offered but unclaimed one for other models is replaced; one that a silo is working on is left, and
-    its end brings the plan up to date. The same models are not sent to a cohort twice, but where ``again`` says so.
+    a covariance; of very many models, of one group after another. An offered but unclaimed one for other models is
+    replaced; one that a silo is working on is left, and its end brings the plan up to date. The same models are not
+    sent to a cohort twice, but where ``again`` says so.
     """
     session.flush()
-    models = models_to_evaluate(_approved_models(session, benchmark))
+    groups = groups_to_evaluate(_approved_models(session, benchmark))
+    asked = [[model.digest for model in group] for group in groups]
     approved = _approved_cohorts(session, benchmark)
     for evaluation in _open(session, benchmark):
-        fits = evaluation.cohort_id in approved and evaluation.models == [model.digest for model in models]
+        fits = evaluation.cohort_id in approved and evaluation.models in asked
         if not fits and not _in_progress(session, evaluation):
             close(session, evaluation, "cancel", SYSTEM)
     session.flush()
     busy = {evaluation.cohort_id for evaluation in _open(session, benchmark)}
     free = [cohort for cohort_id, cohort in approved.items() if cohort_id not in busy]
-    asked = {cohort.id: again for cohort in free if again is not None and again.concerns(cohort)}
+    called = {cohort.id: again for cohort in free if again is not None and again.concerns(cohort)}
+    wanted = ((cohort, _wanted(session, cohort, groups, cohort.id in called)) for cohort in free)
     return [
-        _create(session, benchmark, cohort, models, asked.get(cohort.id, Again()).reason)
-        for cohort in free
-        if _wanted(session, cohort, models, cohort.id in asked)
+        _create(session, benchmark, cohort, models, called.get(cohort.id, Again()).reason)
+        for cohort, models in wanted
+        if models
     ]
 
 
@@ -133,15 +147,21 @@ def _in_progress(session: Session, evaluation: Evaluation) -> bool:
     return any(state in ("claimed", "running", "reported") for state in states)
 
 
-def _wanted(session: Session, cohort: Cohort, models: tuple[Candidate, ...], again: bool) -> bool:
-    if not models or cohort.test_cases == 0:
-        return False
-    last = session.scalar(
-        select(Evaluation)
+def _wanted(
+    session: Session, cohort: Cohort, groups: tuple[tuple[Candidate, ...], ...], again: bool
+) -> tuple[Candidate, ...]:
+    """Return the group a cohort is to evaluate next, or none."""
+    if cohort.test_cases == 0 or not groups:
+        return ()
+    rows = session.scalars(
+        select(Evaluation.models)
         .where(Evaluation.cohort_id == cohort.id, Evaluation.state != "cancelled")
         .order_by(Evaluation.created.desc())
-    )
-    return again or last is None or last.models != [model.digest for model in models]
+    ).all()
+    missing = [group for group in groups if [model.digest for model in group] not in rows]
+    if not missing and (again or (len(groups) == 1 and rows[0] != [model.digest for model in groups[0]])):
+        return groups[0]
+    return missing[0] if missing else ()
 
 
 def _create(

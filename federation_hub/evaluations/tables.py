@@ -81,7 +81,8 @@ class Evaluation(Base):
 class EstimateBlockRow(Base):
     """An accepted estimate block. ``state``: accepted, superseded, disputed, withdrawn.
 
-    At most one block a cohort is ``accepted``: a later one replaces every cell of the earlier.
+    A block is superseded when a later one of its cohort has all its models. Of very many models a cohort has a block
+    for each group; where two have a model (a baseline), the later one counts.
     """
 
     __tablename__ = "estimate_block"

@@ -15,7 +15,7 @@ from federation_hub.leaderboards.columns import CHOICES, DEFAULT, SORTS, Order, 
 Kind = Literal["all", "submitted", "federated", "baseline"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 ORDERS: tuple[Order, ...] = get_args(Order)
-ROWS_A_PAGE = 25
+ROWS_A_PAGE = 20
 OTHERS = "other parameters"
 """How parameters no board has are named to a reader: a page repeats nothing it does not know."""
 

@@ -134,14 +134,18 @@ def _stand(session: Session, found: Snapshot, inputs: BoardInputs, standing: Sna
 
 
 def _blocks(session: Session, benchmark: Benchmark) -> tuple[AcceptedBlock, ...]:
-    """Return the newest accepted block of each silo: a silo that froze a new cohort is one hospital all the same."""
+    """Return the accepted blocks of each silo's newest cohort: with a new one it is still the same hospital."""
     rows = session.scalars(
         select(EstimateBlockRow)
         .where(EstimateBlockRow.benchmark_id == benchmark.id, EstimateBlockRow.state == "accepted")
         .order_by(EstimateBlockRow.received, EstimateBlockRow.digest)
     )
-    newest = {row.silo_id: AcceptedBlock(row.digest, row.silo_id, row.block) for row in rows}
-    return tuple(sorted(newest.values(), key=lambda block: block.digest))
+    found = rows.all()
+    newest = {row.silo_id: row.cohort_id for row in found}
+    blocks = [
+        AcceptedBlock(row.digest, row.silo_id, row.block) for row in found if row.cohort_id == newest[row.silo_id]
+    ]
+    return tuple(sorted(blocks, key=lambda block: block.digest))
 
 
 def _models(session: Session, benchmark: Benchmark) -> tuple[ListedModel, ...]:

@@ -17,10 +17,10 @@ from federation_hub.web.words import METRIC_BOUNDS, metric_name
 from silo_node.web.formats import chance, score
 
 PAIRS_SHOWN = 30
-SITES_SHOWN = 12
+SITES_SHOWN = 10
 """So many hospitals have a column of their own on the page; the data have all."""
 
-MARKS_SHOWN = 24
+MARKS_SHOWN = 12
 KIND_WORDS = {
     "all": "All models",
     "submitted": "Submitted models",

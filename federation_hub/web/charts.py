@@ -115,7 +115,7 @@ def rank_plot(models: int, *, low: int, high: int, rank: float | None, title: st
     def x(value: float) -> str:
         return percent(0.5 if models < 2 else 0.04 + 0.92 * (value - 1) / (models - 1))
 
-    shown = range(1, models + 1, max(1, -(-models // 20)))
+    shown = range(1, models + 1, max(1, -(-models // 12)))
     marks = [element("circle", cx=x(place), cy="50%", r=1.5, class_="place") for place in shown]
     marks.append(element("line", x1=x(low), x2=x(high), y1="50%", y2="50%", class_="interval"))
     if rank is not None:

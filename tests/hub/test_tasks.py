@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 
 from federation_hub.db import now
 from federation_hub.evaluations.rules import TASK, Activity, wait_seconds
-from federation_hub.evaluations.service import Candidate, models_to_evaluate
+from federation_hub.evaluations.service import Candidate, groups_to_evaluate
 from federation_hub.evaluations.tables import EstimateBlockRow, Task
 from federation_hub.evaluations.tasks import cancel
 from federation_hub.sweeper import sweep
@@ -376,6 +376,8 @@ def test_an_idle_silo_s_questions_write_nothing(federation: Federation) -> None:
         (Activity(in_study=False, last_change=NOON - timedelta(minutes=5), silos=4), 20.0),
         (Activity(in_study=False, last_change=None, silos=4), 20.0),
         (Activity(in_study=True, last_change=NOON, silos=200), 5.0),
+        (Activity(in_study=False, last_change=None, silos=1000), 25.0),
+        (Activity(in_study=False, last_change=None, silos=100_000), 60.0),
     ],
 )
 def test_the_hub_says_how_soon_to_ask_again(activity: Activity, seconds: float) -> None:
@@ -384,12 +386,23 @@ def test_the_hub_says_how_soon_to_ask_again(activity: Activity, seconds: float) 
 
 
 def test_at_most_fifty_models_are_evaluated_together() -> None:
-    """The baselines and the newest ones, in the order of their digests."""
+    """In the order they came, the newest group first, each with the baselines and in the order of digests."""
     many = [Candidate(f"blake3:{place:064d}", 1, place == 0, place) for place in range(60)]
-    chosen = models_to_evaluate(many)
-    assert len(chosen) == 50
-    assert chosen[0].baseline
-    assert [entry.age for entry in chosen[1:]] == list(range(11, 60))
+    newest, oldest = groups_to_evaluate(many)
+    assert newest[0].baseline
+    assert oldest[0].baseline
+    assert [entry.age for entry in oldest[1:]] == list(range(1, 50))
+    assert [entry.age for entry in newest[1:]] == list(range(50, 60))
+    assert groups_to_evaluate(many[:50]) == (tuple(many[:50]),)
+    assert groups_to_evaluate([]) == ()
+
+
+def test_a_full_group_stays_as_it_is_when_more_models_come() -> None:
+    """So that its blocks stand; only the newest group is evaluated again."""
+    many = [Candidate(f"blake3:{place:064d}", 1, False, place) for place in range(130)]
+    before, after = groups_to_evaluate(many[:120]), groups_to_evaluate(many)
+    assert before[1:] == after[1:]
+    assert set(before[0]) < set(after[0])
 
 
 @pytest.mark.parametrize("final", ["accepted", "refused", "declined", "cancelled"])

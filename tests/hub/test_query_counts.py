@@ -1,0 +1,106 @@
+"""No public page asks the database more often because there are more models, hospitals or results."""
+
+import pytest
+from sqlalchemy import event, select
+
+from federation_hub.associations.tables import Association
+from federation_hub.benchmarks.service import find
+from federation_hub.evaluations.tables import EstimateBlockRow, Evaluation, Task
+from federation_hub.leaderboards.service import refresh
+from federation_hub.models.tables import Model
+from federation_hub.silos.tables import Cohort, Silo
+from tests.hub.federation import Federation
+from tests.hub.test_leaderboard_service import standing
+
+MORE = 20
+PAGES = (
+    "/",
+    "/benchmarks/chest_phantom",
+    "/benchmarks/chest_phantom?sort=worst",
+    "/benchmarks/chest_phantom/figures",
+    "/benchmarks/chest_phantom/sites",
+    "/studies",
+    "/status",
+    "/methods",
+    "/feed.atom",
+    "/api/v1/benchmarks",
+    "/api/v1/benchmarks/chest_phantom/leaderboard",
+    "/api/v1/benchmarks/chest_phantom/leaderboard.csv",
+)
+
+
+def queries(federation: Federation, address: str) -> int:
+    """Return how many statements a second request for a page makes."""
+    client, seen = federation.app.test_client(), []
+
+    def note(*arguments: object) -> None:
+        seen.append(arguments[2])
+
+    assert client.get(address).status_code == 200, address
+    event.listen(federation.services.database.engine, "before_cursor_execute", note)
+    try:
+        assert client.get(address).status_code == 200
+    finally:
+        event.remove(federation.services.database.engine, "before_cursor_execute", note)
+    return len(seen)
+
+
+def grow(federation: Federation) -> None:
+    """Write twenty more models on the board, and twenty more hospitals that reported what the first one did."""
+    with federation.services.database.session() as session:
+        row = find(session, "chest_phantom")
+        model, silo = (session.scalars(select(table)).first() for table in (Model, Silo))
+        first = session.scalars(select(EstimateBlockRow).where(EstimateBlockRow.state == "accepted")).first()
+        assert model is not None
+        assert silo is not None
+        assert first is not None
+        for index in range(MORE):
+            digest = f"blake3:{index:064x}"
+            session.add(copied(model, digest=digest, card=model.card | {"name": f"More {index}"}))
+            session.flush()
+            requested = {"requested_side": "model", "requested_by": "per-000000000000"}
+            session.add(
+                Association(
+                    kind="model-benchmark", state="approved", benchmark_id=row.id, model_digest=digest, **requested
+                )
+            )
+            add_hospital(session, silo, first, index)
+        refresh(session, federation.services, "chest_phantom", 1)
+
+
+def add_hospital(session, silo: Silo, first: EstimateBlockRow, index: int) -> None:
+    other = copied(silo, id=f"silo-more{index:08d}", name=f"Hospital {index}")
+    session.add(other)
+    session.flush()
+    cohort = session.get_one(Cohort, first.cohort_id)
+    own = copied(cohort, id=f"coh-more{index:08d}", silo_id=other.id, fingerprint=f"keyed-blake3:{index:064x}")
+    task = copied(session.get_one(Task, first.task_id), id=f"task-more{index:08d}", silo_id=other.id)
+    evaluation = copied(
+        session.get_one(Evaluation, first.evaluation_id), id=f"eval-more{index:08d}", silo_id=other.id, cohort_id=own.id
+    )
+    session.add(own)
+    session.flush()
+    session.add(evaluation)
+    session.flush()
+    task.evaluation_id = evaluation.id
+    session.add(task)
+    session.flush()
+    named = {"evaluation_id": evaluation.id, "task_id": task.id, "cohort_id": own.id, "silo_id": other.id}
+    session.add(copied(first, digest=f"blake3:{index + 100:064x}", **named))
+    session.flush()
+
+
+def copied(row, **changes: object):
+    """Return a row like another one, with changes."""
+    values = {column.key: getattr(row, column.key) for column in type(row).__mapper__.column_attrs}
+    return type(row)(**values | changes)
+
+
+@pytest.mark.usefixtures("filled")
+def test_no_page_makes_more_queries_for_more_rows(filled: Federation) -> None:
+    """Five models and four hospitals, then five times as many: the same number for each page."""
+    before = {address: queries(filled, address) for address in PAGES}
+    grow(filled)
+    assert b"More 7" in standing(filled).body
+    after = {address: queries(filled, address) for address in PAGES}
+    assert after == before
