@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from silo_node.agent.claims import Claim, LeaseKeeper
 from silo_node.agent.consents import agreed_plan
 from silo_node.agent.courier import Courier
+from silo_node.agent.learning import Learning
 from silo_node.agent.node import Interrupted, Node, connection, persist
 from silo_node.agent.tasks import TaskBook
 from silo_node.hub import Hub
@@ -102,7 +103,10 @@ class Runner:
 
         self._sessions = self._sessions or StudySessions(self._node)
         agreed = agreed_plan(self._journal, self._node.identity, body.study_id)
+        learning = Learning(self._node.home, self._journal, claim.task.task_id, body)
+        learning.refuse_over_budget()
         answer = self._sessions.answer(hub, claim, body, agreed)
+        learning.book(answer.report)
         return answer.report, answer.update
 
     def _answer(self, hub: Hub, claim: Claim, statement: Message, attachment: Path | None) -> None:
