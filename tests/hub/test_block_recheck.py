@@ -79,6 +79,16 @@ def test_a_sites_own_stricter_limits_are_held_against_it(task: Task) -> None:
     assert refusal_of(told(task, STRICT, positives=22), question(task, STRICT)) is None
 
 
+@pytest.mark.parametrize(("theta", "variance"), [(0.8123, 0.002), (0.812, 0.0020000001), (0.8120000000000003, 0.002)])
+def test_more_digits_than_it_says_are_refused(task: Task, theta: float, variance: float) -> None:
+    """In an estimate and in its covariance, to the last bit: low digits are where pixels would travel."""
+    metric = MetricEstimate(metric="auroc", status="estimated", theta=(theta,), cov=((variance,),))
+    assert refusal_of(told(task, STRICT, metrics=(metric,)), question(task, STRICT)) == "estimate-inconsistent"
+    if theta != 0.8120000000000003:
+        fine = STRICT.model_copy(update={"decimals": 6})
+        assert refusal_of(told(task, fine, metrics=(metric,)), question(task, fine)) is None
+
+
 def test_a_block_is_for_its_own_task_only(task: Task) -> None:
     """An answer recorded for another attempt, silo or cohort counts for none."""
     asked = question(task, STRICT)
