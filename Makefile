@@ -34,7 +34,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
 	@echo "Installing into $(VENV) ..." >&2
 	@$(BIN)/pip install --quiet --upgrade pip >&2
-	@$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[hub,silo,dev]' >&2
+	@$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[hub,silo,privacy,dev]' >&2
 	@touch $@
 
 clean:

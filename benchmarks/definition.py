@@ -5,11 +5,9 @@ profile and metadata, without weights) and ``demo.py``.
 """
 
 import json
-import tomllib
 from pathlib import Path
 
-from pydantic import ValidationError
-
+from benchmarks.validation import Finding, dotted, judge_reference, judge_table, judge_text
 from silo_node.wire.benchmarks import BenchmarkDefinition
 from silo_node.wire.errors import BadInput
 
@@ -18,23 +16,40 @@ FILE = "benchmark.toml"
 
 
 def load_definition(path: Path) -> BenchmarkDefinition:
-    """Read and validate a ``benchmark.toml``, or a definition in JSON as the hub gives it.
+    """Read and validate a ``benchmark.toml``, the folder it lies in, or a definition in JSON as the hub gives it.
 
-    Raises ``BadInput``: ``file-missing``, ``benchmark-invalid``.
+    Raises ``BadInput``: ``file-missing``; the code of the first fault, with all of them in its detail.
     """
+    definition, findings = check_definition(path)
+    if definition is None:
+        detail = f"{path}: " + "; ".join(str(finding) for finding in findings)
+        raise BadInput(findings[0].code, detail)
+    return definition
+
+
+def check_definition(path: Path) -> tuple[BenchmarkDefinition | None, list[Finding]]:
+    """Return a file's definition, or None, and everything that is wrong with it; raises ``file-missing``."""
+    file = path / FILE if path.is_dir() else path
     try:
-        text = path.read_text(encoding="utf-8")
-        return BenchmarkDefinition.model_validate_json(
-            text if path.suffix == ".json" else json.dumps(tomllib.loads(text))
-        )
+        text = file.read_text(encoding="utf-8")
     except OSError as error:
-        raise BadInput("file-missing", str(path)) from error
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the whole"
-        raise BadInput("benchmark-invalid", f"{field} in {path}: {first['msg']}") from error
-    except (ValueError, TypeError) as error:
-        raise BadInput("benchmark-invalid", f"{path} is not readable") from error
+        raise BadInput("file-missing", str(file)) from error
+    except UnicodeDecodeError:
+        return None, [Finding(None, "the file", "benchmark-invalid", "it is not readable as UTF-8")]
+    if file.suffix == ".json":
+        return _judge_json(text)
+    definition, findings = judge_text(text)
+    if definition is not None:
+        findings = judge_reference(file.parent, definition)
+    return (None if findings else definition), findings
+
+
+def _judge_json(text: str) -> tuple[BenchmarkDefinition | None, list[Finding]]:
+    try:
+        definition, faults = judge_table(json.loads(text))
+    except (ValueError, AttributeError):
+        return None, [Finding(None, "the file", "benchmark-invalid", "it is not readable as a JSON object")]
+    return definition, [Finding(None, dotted(fault.path), fault.code, fault.words) for fault in faults]
 
 
 def bundled_names() -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 
 from federation_hub.accounts.actors import ANONYMOUS, Actor
 from federation_hub.accounts.authentication import authenticate
-from federation_hub.errors import MalformedMessage, declared_fields
+from federation_hub.errors import MalformedMessage, declared_code, declared_fields
 from federation_hub.intake.bodies import note_body, seen
 from federation_hub.services import services
 from federation_hub.silos.keys import require_proof
@@ -48,6 +48,8 @@ class Operation:
     roles: frozenset[str] | None
     sends_bytes: bool
     returns_bytes: bool
+    form: type[BaseModel] | None
+    refusal: type[BaseModel] | None
 
 
 def route(
@@ -63,8 +65,13 @@ def route(
     inactive_silos: bool = False,
     sends_bytes: bool = False,
     returns_bytes: bool = False,
+    form: type[BaseModel] | None = None,
+    refusal: type[BaseModel] | None = None,
 ) -> Callable[[View], View]:
-    """Register a view; see the module's docstring. ``inactive_silos`` lets pending and suspended silos in, too."""
+    """Register a view; see the module's docstring. ``inactive_silos`` lets pending and suspended silos in, too.
+
+    A view with a ``form`` reads it by itself, and refuses it with a ``refusal`` and status 400.
+    """
     operation = Operation(
         method=method,
         body=body,
@@ -74,6 +81,8 @@ def route(
         roles=None if roles is None else frozenset(roles),
         sends_bytes=sends_bytes,
         returns_bytes=returns_bytes,
+        form=form,
+        refusal=refusal,
     )
 
     def register(view: View) -> View:
@@ -117,7 +126,7 @@ def _parse_body(kind: type[B], *, public: bool) -> B:
     try:
         message = kind.model_validate_json(data)
     except ValidationError as error:
-        raise MalformedMessage(fields=declared_fields(error, kind)) from None
+        raise MalformedMessage(declared_code(error), fields=declared_fields(error, kind)) from None
     _require_fresh(kind, data)
     return message
 

@@ -6,16 +6,19 @@ from flask import Flask
 
 from federation_hub import health, openapi
 from federation_hub.accounts import api as accounts
+from federation_hub.accounts import oauth
 from federation_hub.associations import api as associations
 from federation_hub.benchmarks import api as benchmarks
 from federation_hub.config import HubConfig
 from federation_hub.db import Database
+from federation_hub.entries import api as entries
 from federation_hub.errors import register_error_handlers
 from federation_hub.evaluations import api as evaluations
 from federation_hub.intake import api as intake
 from federation_hub.keys import load_or_make_key
 from federation_hub.leaderboards import api as leaderboards
 from federation_hub.limits import limit
+from federation_hub.masking import api as masking
 from federation_hub.models import api as models
 from federation_hub.security import secure
 from federation_hub.services import EXTENSION, Services
@@ -33,10 +36,13 @@ _APIS = (
     accounts,
     associations,
     benchmarks,
+    entries,
     evaluations,
     intake,
     leaderboards,
+    masking,
     models,
+    oauth,
     openapi,
     silos,
     storage,
@@ -68,5 +74,6 @@ def create_app(config: HubConfig, *, engine: "Engine | None" = None, services: S
     app.register_blueprint(health.blueprint)
     for module in _APIS:
         app.register_blueprint(module.blueprint, url_prefix=API)
+    app.register_blueprint(oauth.metadata)
     app.register_blueprint(pages.blueprint)
     return app

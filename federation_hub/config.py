@@ -80,6 +80,33 @@ class HubConfig(BaseModel):
     recommended_node: Annotated[str, Field(pattern=r"^[0-9a-z.+-]{1,40}$")] | None = None
     """The release of the node that hospitals are told to upgrade to; this hub's own release where absent."""
 
+    public_url: Annotated[str, Field(pattern=r"^https?://[^/?#\s]+$", max_length=200)] | None = None
+    """Address under which browsers reach the hub, such as ``https://hub.example.org``. Links in invitations, the
+    address for `medsilo login` and the identity provider's way back begin with it; with https, cookies travel over
+    nothing else. Absent: whatever address a request names."""
+
+    session_idle_minutes: Annotated[float, Field(gt=0, le=1440)] = 60
+    """After how many minutes without a request a signed-in browser is signed out."""
+
+    session_hours: Annotated[float, Field(gt=0, le=168)] = 12
+    """How long a browser stays signed in at most."""
+
+    device_poll_seconds: Annotated[int, Field(ge=1, le=60)] = 5
+    """How often a program that waits for `medsilo login` to be approved may ask."""
+
+    oidc_issuer: Annotated[str, Field(pattern=r"^https?://\S+$", max_length=200)] | None = None
+    """Issuer of the OpenID Connect provider people may sign in with. The client's secret is the file ``oidc-secret``
+    in the home folder; the provider's redirect address is `/sign-in/oidc/callback` under ``public_url``."""
+
+    oidc_client_id: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """The hub's client id at that provider."""
+
+    oidc_name: Annotated[str, Field(min_length=1, max_length=60)] = "your institution"
+    """What the sign-in page calls the provider: "Sign in with ..."."""
+
+    metrics: Literal["local", "open", "off"] = "local"
+    """Who may read ``/metrics``: callers on this machine, everybody, or nobody. It holds aggregated numbers only."""
+
     development: bool = False
     """Shown to every silo and reader: this hub is not for real use."""
 
@@ -102,6 +129,15 @@ class HubConfig(BaseModel):
     @property
     def key_path(self) -> Path:
         return self.home / "key.pem"
+
+    @property
+    def identity_provider(self) -> str | None:
+        """Return what pages call the identity provider, or None where there is none."""
+        return self.oidc_name if self.oidc_issuer else None
+
+    @property
+    def oidc_secret_path(self) -> Path:
+        return self.home / "oidc-secret"
 
     @property
     def admin_token_path(self) -> Path:

@@ -50,6 +50,12 @@ def declared_fields(error: ValidationError, kind: type[BaseModel]) -> tuple[str,
     return tuple(sorted(found - {""}))[:20]
 
 
+def declared_code(error: ValidationError) -> str:
+    """Return the registered code a message's own rules refused it with, else ``malformed-message``."""
+    kinds = (entry["type"] for entry in error.errors(include_input=False, include_context=False))
+    return next((kind for kind in kinds if kind in PROBLEMS), "malformed-message")
+
+
 def _names(schema: Any) -> set[str]:
     if isinstance(schema, dict):
         names = set(schema.get("properties", {})) | set(schema.get("discriminator", {}).get("mapping", {}))

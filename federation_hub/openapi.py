@@ -67,6 +67,8 @@ def _operation(path: str, view: Any, operation: Operation) -> dict[str, Any]:
     }
     if operation.body is not None:
         parts["requestBody"] = {"required": True, "content": {"application/json": _of(operation.body)}}
+    if operation.form is not None:
+        parts["requestBody"] = {"required": True, "content": {"application/x-www-form-urlencoded": _of(operation.form)}}
     if operation.sends_bytes:
         parts["requestBody"] = {"required": True, "content": {"application/octet-stream": {}}}
     if operation.roles is not None:
@@ -94,7 +96,10 @@ def _responses(operation: Operation) -> dict[str, Any]:
     if operation.returns_bytes:
         good["content"] = {"application/octet-stream": {}}
     refused = {"description": "Refused", "content": {"application/problem+json": _of(ProblemDocument)}}
-    return {str(operation.status): good, "default": refused}
+    found = {str(operation.status): good, "default": refused}
+    if operation.refusal is not None:
+        found["400"] = {"description": "Refused", "content": {"application/json": _of(operation.refusal)}}
+    return found
 
 
 def _of(kind: type[BaseModel]) -> dict[str, Any]:
@@ -104,7 +109,7 @@ def _of(kind: type[BaseModel]) -> dict[str, Any]:
 def _schemas(operations: list[Operation]) -> dict[str, Any]:
     kinds: set[type[BaseModel]] = {ProblemDocument}
     for entry in operations:
-        kinds.update(kind for kind in (entry.body, entry.returns) if kind is not None)
+        kinds.update(kind for kind in (entry.body, entry.returns, entry.form, entry.refusal) if kind is not None)
     wanted: list[tuple[type[BaseModel], Literal["validation"]]] = [(kind, "validation") for kind in kinds]
     wanted.sort(key=lambda entry: entry[0].__name__)
     _, definitions = models_json_schema(wanted, ref_template=_REFERENCE)

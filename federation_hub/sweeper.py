@@ -7,7 +7,11 @@ from threading import Event, Thread
 import structlog
 from sqlalchemy import select
 
+from federation_hub.accounts import devices, identities, sessions
+from federation_hub.accounts.sessions import Lifetime
 from federation_hub.db import now
+from federation_hub.entries.service import lift_embargoes
+from federation_hub.evaluations.boards import refresh_boards
 from federation_hub.evaluations.leases import expire
 from federation_hub.services import Services
 from federation_hub.silos.keys import forget_nonces
@@ -48,6 +52,10 @@ def sweep(services: Services) -> None:
     """Offer lapsed tasks again, wake the studies concerned, and throw away uploads left for days."""
     with services.database.session() as session:
         forget_nonces(session, now())
+        sessions.forget_old(session, Lifetime.of(services.config), now())
+        devices.forget_old(session, now())
+        identities.forget_old(session, now())
+        refresh_boards(session, services, lift_embargoes(session, now()))
         lapsed = {task.study_id for task in expire(session, services, now())}
         old = session.scalars(
             select(Upload).where(Upload.state == "receiving", Upload.created < now() - _ABANDONED)

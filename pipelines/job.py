@@ -30,10 +30,47 @@ class LocalTraining(Value):
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 16
     optimiser: Literal["adam", "adamw", "sgd"] = "adam"
     learning_rate: Annotated[float, Field(gt=0, le=10)] = 2e-3
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     augment: bool = False
     max_steps: Annotated[int, Field(ge=1, le=10**7)] | None = None
     proximal: Annotated[float, Field(ge=0, le=1000)] = 0.0
     normalise_to: Annotated[int, Field(ge=1, le=10**7)] | None = None
+
+
+class LocalPrivacy(Value):
+    """What makes a silo's training private; worked out at the site, outside the jail, and booked before it runs."""
+
+    noise_multiplier: Annotated[float, Field(gt=0, le=1e5)]
+    """Standard deviation of a step's noise over the clipping norm."""
+
+    rate: Annotated[float, Field(gt=0, le=1)]
+    """The probability with which a patient takes part in a step."""
+
+    steps: Annotated[int, Field(ge=1, le=10**7)]
+    """Steps of a round."""
+
+    clipping_norm: Annotated[float, Field(gt=0, le=1e6)]
+    clipping_quantile: Annotated[float, Field(gt=0, lt=1)] | None = None
+    images_per_patient: Annotated[int, Field(ge=1, le=1000)] = 4
+    noise_key: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """For simulations, which promise nobody anything; without it the noise is the operating system's secret."""
+
+
+class Keeping(Value):
+    """What a silo keeps of its own between the rounds of a study."""
+
+    own: bool = False
+    """The model it trained, to go on from where it refuses the global one."""
+
+    personal: Literal["none", "fedbn", "ditto"] = "none"
+    strength: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    """How strongly Ditto holds the personal model near the global one."""
+
+    control: bool = False
+    """SCAFFOLD's control variate."""
+
+    alone: bool = False
+    """A model that never sees another silo."""
 
 
 class PrepareJob(Value):
@@ -106,8 +143,13 @@ class TrainSession(Value):
     definition: DefinitionJson
     bundle: Path
     local: LocalTraining
+    privacy: LocalPrivacy | None = None
     out: Path
     exchange: Path
+    keeps: Keeping = Keeping()
+    state: Path | None = None
+    """The folder of what it keeps; it outlives the session."""
+
     threads: Threads = 1
     seed: Seed = 0
 
@@ -172,13 +214,53 @@ class Inspected(Value):
     models: Annotated[tuple[Verdict, ...], Field(max_length=100)]
 
 
+class Mixing(Value):
+    """How a site mixes its own model with its neighbours': a rule of :mod:`pipelines.neighbours.rules` by name."""
+
+    name: Literal["gossip", "balance", "ubar", "self_centred_clipping"]
+    gamma: Annotated[float, Field(gt=0, le=1e6)] | None = None
+    kappa: Annotated[float, Field(ge=0, le=100)] = 1.0
+    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    honest: Annotated[float, Field(gt=0, lt=1)] = 0.6
+    liars: Annotated[int, Field(ge=1, le=499)] = 1
+
+
+class Neighbourhood(Value):
+    """What a round of a decentralised study begins with: weights files of the neighbours, and how they are mixed."""
+
+    mixing: Mixing
+    beside: Annotated[tuple[Path, ...], Field(max_length=1000)]
+    progress: Annotated[float, Field(ge=0, le=1)]
+
+
 class RoundCommand(Value):
-    """Validate the global model in ``weights`` and, unless ``validate_only``, train from it."""
+    """Validate the model in ``weights`` and, unless ``validate_only``, train from it.
+
+    With a neighbourhood ``weights`` is the site's own model; it is mixed first, and the answer's file holds the whole
+    model afterwards, not a difference.
+    """
 
     command: Literal["round"] = "round"
     round: Annotated[int, Field(ge=1, le=10_001)]
     weights: Path
     validate_only: bool = False
+    evaluate: bool = True
+    control: Path | None = None
+    """The hub's control variate."""
+
+    standing: Annotated[int, Field(ge=0, le=10_001)] = 0
+    """The round whose keepings this one goes on from; 0 for none."""
+
+    reference: float | None = None
+    """The best score of a global model that was accepted here, where there is a gate."""
+
+    tolerance: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    """A global model worse than ``reference`` by more than this is not trained on from."""
+
+    higher: bool = True
+    """Whether a higher score is the better one."""
+
+    neighbourhood: Neighbourhood | None = None
 
 
 class StopCommand(Value):
@@ -213,14 +295,27 @@ class Score(Value):
     cases: Annotated[int, Field(ge=0)]
 
 
+class Mixed(Value):
+    """How far the site moved towards each neighbour, and the gamma that decided, where the rule has one."""
+
+    pulls: tuple[Annotated[float, Field(ge=0, le=1)], ...]
+    gamma: float | None
+
+
 class RoundEvent(Value):
-    """A round's answer. ``update`` is a safetensors file of trained minus global, or absent when only validating."""
+    """A round's answer. ``update`` is a safetensors file of trained minus global, or absent when only validating.
+
+    In a decentralised study it is always there and holds the whole model.
+    """
 
     event: Literal["round"] = "round"
     round: int
     update: Path | None
     score: Score
     train_seconds: Annotated[float, Field(ge=0)]
+    personal: Score | None = None
+    alone: Score | None = None
+    mixed: Mixed | None = None
 
 
 class DoneEvent(Value):

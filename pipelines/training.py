@@ -7,7 +7,8 @@ hands out the live weights on a CPU, and the next step changes what was "sent".
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from pipelines.bundles.bundle import Bundle
 from pipelines.cohort import CaseSource, cases_of, read_manifest
 from pipelines.errors import PipelineError
 from pipelines.inference import Predictor
-from pipelines.job import LocalTraining, Score
+from pipelines.job import LocalPrivacy, LocalTraining, Score
 from pipelines.networks import Arrays, float_tensors, load_arrays, load_network, to_arrays
 from pipelines.preparation.transforms import build_preprocessing
 from pipelines.question import Question
@@ -31,7 +32,7 @@ from pipelines.tasks import task_for
 
 logger = logging.getLogger(__name__)
 MOMENTUM = 0.9
-"""Of stochastic gradient descent at the sites."""
+"""Of stochastic gradient descent at the sites, where the plan says no other."""
 
 
 class LocalTrainer(ClientAlgo):
@@ -71,6 +72,8 @@ class LocalTrainer(ClientAlgo):
     def train(self, data: ExchangeObject, extra: dict[str, Any] | None = None) -> None:
         """Train one round from the global weights in ``data``; ``extra["round"]`` makes its randomness.
 
+        ``extra["start"]`` are other weights to begin at, ``extra["correction"]`` is added to each step's gradients.
+
         Raises ``weights-mismatch`` or ``weights-invalid`` for a global model that is not exactly this network's, and
         ``cohort-too-small`` without training cases.
         """
@@ -78,10 +81,38 @@ class LocalTrainer(ClientAlgo):
         if len(self._training) == 0:
             raise PipelineError("cohort-too-small", "there are no training cases")
         self._aborted = self._trained = False
-        seed = [self._seed, int((extra or {}).get("round", 0))]
-        torch.manual_seed(int(np.random.default_rng(seed).integers(2**62)))
-        self._run(np.random.default_rng(seed))
+        extra = extra or {}
+        anchors = self._anchors(self._local.proximal)
+        if extra.get("start") is not None:
+            load_arrays(self._network, extra["start"])
+        pull = Pull(self._local.proximal, anchors, extra.get("correction", ()))
+        self._run([self._seed, int(extra.get("round", 0))], pull)
         self._trained = not self._aborted
+
+    def train_beside(self, start: Arrays, data: ExchangeObject, strength: float, seed: tuple[int, ...]) -> Arrays:
+        """Train another model from ``start`` over the same cases, held near the weights in ``data``, and return it.
+
+        The round's own result must have been taken before. With a strength of nought nothing of ``data`` gets in.
+        """
+        self._accept(data)
+        anchors = self._anchors(strength)
+        load_arrays(self._network, start)
+        self._trained = False
+        self._run([self._seed, *seed], Pull(strength, anchors, ()))
+        beside = to_arrays(self._network)
+        if not all(np.isfinite(array).all() for array in beside.values()):
+            raise PipelineError("update-not-finite", "training diverged")
+        return beside
+
+    @property
+    def metric(self) -> str:
+        """The metric of every score."""
+        return self._task.metric
+
+    @property
+    def steps(self) -> int:
+        """How many steps the last training made."""
+        return self._steps
 
     def get_weights(self, extra: dict[str, Any] | None = None) -> ExchangeObject:
         """Return copies of trained minus global, as float32, with the number of steps and cases.
@@ -92,7 +123,7 @@ class LocalTrainer(ClientAlgo):
             raise PipelineError("work-failed", "there is no trained round to give weights of")
         trained = to_arrays(self._network)
         update = {name: trained[name] - self._global[name] for name in trained}
-        scale = update_scale(self._steps, self._local.normalise_to)
+        scale = update_scale(self._steps, self._local.normalise_to, self._local.momentum)
         for name, _ in self._network.named_parameters(remove_duplicate=False):
             update[name] = update[name] * scale  # never a buffer: a scaled running variance could turn negative
         if not all(np.isfinite(array).all() for array in update.values()):
@@ -115,6 +146,18 @@ class LocalTrainer(ClientAlgo):
         rounded = None if value is None else round(value, self._question.disclosure.decimals)
         return Score(metric=metric, value=rounded, reason=reason or None, cases=len(cases))
 
+    def loss(self, weights: Arrays) -> float:
+        """Return the mean loss of weights over the validation cases; infinite where there are none or it is."""
+        self._accept(ExchangeObject(weights=weights))
+        cases, size = len(self._validation), self._local.batch_size
+        total = 0.0
+        with torch.no_grad():
+            for start in range(0, cases, size):
+                indices = np.arange(start, min(start + size, cases))
+                images, labels = (torch.from_numpy(array) for array in self._validation.batch(indices))
+                total += float(self._task.loss(self._network(images), labels.long())) * len(indices)
+        return total / cases if cases and np.isfinite(total) else float("inf")
+
     def _accept(self, data: ExchangeObject) -> None:
         """Load global weights after checking them; MONAI's own algorithm would go on with 1 of 77 tensors."""
         weights = data.weights or {}
@@ -130,33 +173,28 @@ class LocalTrainer(ClientAlgo):
         self._global = arrays
         load_arrays(self._network, arrays)
 
-    def _run(self, random: np.random.Generator) -> None:
-        optimiser = _optimiser(self._network, self._local)
-        anchors = self._anchors()
+    def _run(self, seed: list[int], pull: "Pull") -> None:
+        torch.manual_seed(int(np.random.default_rng(seed).integers(2**62)))
+        random = np.random.default_rng(seed)
+        optimiser = new_optimiser(self._network, self._local)
         plan = batches(len(self._training), self._local, random)
         self._network.train()
         self._steps = 0
         for indices in plan:
             if self._aborted:
                 break
-            self._step(optimiser, indices, random, anchors)
+            self._step(optimiser, indices, random, pull)
             self._steps += 1
             self._progress(self._steps, len(plan))
         self._network.eval()
 
-    def _anchors(self) -> list[tuple[nn.Parameter, torch.Tensor]]:
+    def _anchors(self, strength: float) -> list[tuple[nn.Parameter, torch.Tensor]]:
         """Return each parameter with its global value, where training is held near the global model."""
-        if self._local.proximal == 0:
+        if strength == 0:
             return []
         return [(parameter, parameter.detach().clone()) for parameter in self._network.parameters()]
 
-    def _step(
-        self,
-        optimiser: torch.optim.Optimizer,
-        indices: Any,
-        random: np.random.Generator,
-        anchors: list[tuple[nn.Parameter, torch.Tensor]],
-    ) -> None:
+    def _step(self, optimiser: torch.optim.Optimizer, indices: Any, random: np.random.Generator, pull: "Pull") -> None:
         images, labels = (torch.from_numpy(array) for array in self._training.batch(indices))
         if self._local.augment:
             images, labels = augment(images, labels, self._question.task == "segmentation", random)
@@ -165,14 +203,29 @@ class LocalTrainer(ClientAlgo):
         if not bool(torch.isfinite(loss)):
             raise PipelineError("update-not-finite", "the loss is not finite")
         loss.backward()  # type: ignore[no-untyped-call]
-        for parameter, anchor in anchors:
-            if parameter.grad is not None:
-                # The gradient of proximal / 2 * |w - w_global| ** 2, without a graph over every parameter.
-                parameter.grad.add_(parameter.detach() - anchor, alpha=self._local.proximal)
+        pull.apply()
         optimiser.step()
 
 
-def update_scale(steps: int, normalise_to: int | None) -> np.float32:
+@dataclass(frozen=True)
+class Pull:
+    """What is added to the gradients of a step besides the loss's."""
+
+    strength: float
+    anchors: Sequence[tuple[nn.Parameter, torch.Tensor]]
+    correction: Sequence[tuple[nn.Parameter, torch.Tensor]]
+
+    def apply(self) -> None:
+        for parameter, anchor in self.anchors:
+            if parameter.grad is not None:
+                # The gradient of strength / 2 * |w - w_global| ** 2, without a graph over every parameter.
+                parameter.grad.add_(parameter.detach() - anchor, alpha=self.strength)
+        for parameter, added in self.correction:
+            if parameter.grad is not None:
+                parameter.grad.add_(added)
+
+
+def update_scale(steps: int, normalise_to: int | None, momentum: float = MOMENTUM) -> np.float32:
     """Return what FedNova multiplies an update with, so that a silo counts as if it had made ``normalise_to`` steps.
 
     With momentum a gradient acts for several steps: after ``k`` of them the effective number is the sum over
@@ -180,12 +233,12 @@ def update_scale(steps: int, normalise_to: int | None) -> np.float32:
     """
     if normalise_to is None:
         return np.float32(1)
-    return np.float32(_effective_steps(normalise_to) / _effective_steps(steps))
+    return np.float32(_effective_steps(normalise_to, momentum) / _effective_steps(steps, momentum))
 
 
-def _effective_steps(steps: int) -> float:
-    past = MOMENTUM * (1 - MOMENTUM**steps) / (1 - MOMENTUM)
-    return (steps - past) / (1 - MOMENTUM)
+def _effective_steps(steps: int, momentum: float) -> float:
+    past = momentum * (1 - momentum**steps) / (1 - momentum)
+    return (steps - past) / (1 - momentum)
 
 
 def batches(cases: int, local: LocalTraining, random: np.random.Generator) -> list[np.ndarray[Any, Any]]:
@@ -229,23 +282,48 @@ def open_trainer(
     cohort: Path,
     *,
     seed: int,
+    privacy: LocalPrivacy | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[LocalTrainer, nn.Module]:
-    """Return a trainer over a cohort's training and validation splits, and the network it trains."""
+    """Return a trainer over a cohort's training and validation splits, and the network it trains.
+
+    With ``privacy`` its steps are private; raises ``network-not-private`` where the network cannot be trained so.
+    """
     manifest = read_manifest(cohort)
     preprocess = build_preprocessing(bundle.profile.preprocessing)
     network = load_network(bundle)
-    trainer = LocalTrainer(
-        network,
-        question,
-        local,
-        CaseSource(cohort, cases_of(manifest, "train"), question, preprocess),
-        CaseSource(cohort, cases_of(manifest, "validation"), question, preprocess),
-        seed=seed,
-        progress=progress,
-    )
+    cases = cases_of(manifest, "train")
+    training = CaseSource(cohort, cases, question, preprocess)
+    validation = CaseSource(cohort, cases_of(manifest, "validation"), question, preprocess)
+    trainer: LocalTrainer
+    if privacy is None:
+        trainer = LocalTrainer(network, question, local, training, validation, seed=seed, progress=progress)
+    else:
+        # Only a private study needs the optional packages.
+        from pipelines.privacy.training import PrivateTrainer
+
+        patients = of_patients([entry.patient for entry in cases])
+        trainer = PrivateTrainer(
+            network,
+            question,
+            local,
+            training,
+            validation,
+            seed=seed,
+            privacy=privacy,
+            patients=patients,
+            progress=progress,
+        )
     trainer.initialize()
     return trainer, network
+
+
+def of_patients(patients: Sequence[str]) -> list[list[int]]:
+    """Return the case indices of each patient, by pseudonym."""
+    found: dict[str, list[int]] = {}
+    for index, patient in enumerate(patients):
+        found.setdefault(patient, []).append(index)
+    return [found[patient] for patient in sorted(found)]
 
 
 def run_round(
@@ -262,9 +340,10 @@ def run_round(
     return score, update, time.perf_counter() - start
 
 
-def _optimiser(network: nn.Module, local: LocalTraining) -> torch.optim.Optimizer:
+def new_optimiser(network: nn.Module, local: LocalTraining) -> torch.optim.Optimizer:
+    """Return the optimiser a plan names, without any memory of earlier rounds."""
     parameters = list(network.parameters())
     if local.optimiser == "sgd":
-        return torch.optim.SGD(parameters, lr=local.learning_rate, momentum=MOMENTUM)
+        return torch.optim.SGD(parameters, lr=local.learning_rate, momentum=local.momentum)
     kind = torch.optim.AdamW if local.optimiser == "adamw" else torch.optim.Adam
     return kind(parameters, lr=local.learning_rate)

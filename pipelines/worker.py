@@ -40,6 +40,9 @@ PROGRESS_SECONDS = 0.2
 GPU_SHARE = "MEDSILO_GPU_SHARE"
 """Set by the node where its policy grants a share of a graphics card's memory."""
 
+UNUSED = ("PIL", "nibabel", "pandas", "pyarrow", "pydicom", "rich", "sklearn")
+"""What MONAI imports where it is installed and no job needs: a jail starts a second sooner and holds less code."""
+
 
 class Protocol:
     """Writes events, one JSON object a line, and thins out progress."""
@@ -126,7 +129,7 @@ def _serve(job: TrainSession, protocol: Protocol, commands: Iterable[str]) -> No
     """Answer commands until ``stop`` or the end of input; a bad command or a failed round is told and survived."""
     from pipelines.session import TrainingRounds
 
-    rounds = TrainingRounds(job, protocol.progress)
+    rounds = TrainingRounds.opened(job, protocol.progress)
     protocol.send(ReadyEvent())
     for line in commands:
         if not line.strip():
@@ -169,5 +172,12 @@ def _report(protocol: Protocol, error: Exception) -> None:
     protocol.send(ErrorEvent(code="sandbox-limit" if isinstance(error, MemoryError) else "work-failed"))
 
 
+def leave_out() -> None:
+    """Make this process do without the packages of :data:`UNUSED`; only at its start, before anything imports them."""
+    for name in UNUSED:
+        sys.modules[name] = None  # type: ignore[assignment]  # the documented way to make an import fail
+
+
 if __name__ == "__main__":
+    leave_out()
     sys.exit(main())

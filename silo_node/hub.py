@@ -32,6 +32,7 @@ from silo_node.wire.enrolment import (
 from silo_node.wire.envelope import Envelope
 from silo_node.wire.errors import IntegrityError
 from silo_node.wire.intake import IntakeEntry, IntakeLog
+from silo_node.wire.masking import MaskingView
 from silo_node.wire.models import ModelReference
 from silo_node.wire.tasks import (
     ClaimAnswer,
@@ -150,6 +151,14 @@ class Hub:
     def result(self, task_id: str, result: Envelope) -> ResultAnswer:
         """Hand in a signed answer to a task."""
         return self._post("/tasks/{}/result", result, ResultAnswer, task_id)
+
+    def masking(self, task_id: str) -> MaskingView:
+        """Ask where a task's masked round stands."""
+        return self._get(f"/tasks/{_checked(task_id)}/masking", MaskingView)
+
+    def state_masking(self, task_id: str, statement: Envelope) -> None:
+        """Hand in a signed statement of a masked round."""
+        self._tell("/tasks/{}/masking", task_id, statement)
 
     def intake_log(self) -> Iterator[IntakeEntry]:
         """Ask for everything the hub says it has received from this silo, oldest first."""

@@ -38,6 +38,9 @@ CREATE TABLE IF NOT EXISTS told (
     benchmark TEXT NOT NULL, cohort TEXT NOT NULL, patients TEXT NOT NULL, created TEXT NOT NULL,
     PRIMARY KEY (benchmark, cohort)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS judged (
+    place INTEGER PRIMARY KEY, study_id TEXT NOT NULL, base TEXT NOT NULL, value REAL, verdict TEXT NOT NULL
+) STRICT;
 CREATE TABLE IF NOT EXISTS hold (
     item_id TEXT PRIMARY KEY, persons INTEGER NOT NULL
 ) STRICT;
@@ -45,6 +48,17 @@ CREATE TABLE IF NOT EXISTS approval (
     item_id TEXT NOT NULL, person TEXT NOT NULL, digest TEXT NOT NULL, created TEXT NOT NULL,
     PRIMARY KEY (item_id, person)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS privacy (
+    number INTEGER PRIMARY KEY, cohort TEXT NOT NULL, part TEXT NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL,
+    mechanism TEXT NOT NULL, created TEXT NOT NULL, previous TEXT NOT NULL, hash TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS privacy_patients (
+    cohort TEXT NOT NULL, part TEXT NOT NULL, patients TEXT NOT NULL, PRIMARY KEY (cohort, part)
+) STRICT;
+CREATE TRIGGER IF NOT EXISTS privacy_is_not_changed BEFORE UPDATE ON privacy
+    BEGIN SELECT RAISE(ABORT, 'the privacy ledger is append-only'); END;
+CREATE TRIGGER IF NOT EXISTS privacy_is_not_deleted BEFORE DELETE ON privacy
+    BEGIN SELECT RAISE(ABORT, 'the privacy ledger is append-only'); END;
 """
 
 

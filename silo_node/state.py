@@ -7,9 +7,12 @@
     private/   site.key  raw/<case>/           keyed-hash key and de-identified raw cases (0700)
                objects/  objects.sqlite        DICOM objects as they came, and their index by the source's own ids
                places.sqlite                   where what was refused lies
+               masking/                        secrets of masked rounds, and updates that wait for their masks
     catalogue.sqlite  journal.sqlite           cases and cohorts; tasks and the outbox
     cohorts/<id>/  benchmarks/  bundles/       frozen cohorts; definitions and models fetched from the hub
+    neighbours/<study>/                        sealing key and own models of studies without an aggregator (0700)
     scores/  reports/                          per-case scores; pages for the site's own people; neither leaves
+    studies/<id>/                              personal models and control variates; they do not leave either
     quarantine/  outbox/  scratch/             files refused at intake; updates waiting to leave; work in progress
     logs/egress.jsonl                          every byte that left, as a hash chain
     console/  health.json  doctor.json         who may sign in to the console; what node and doctor last said
@@ -68,6 +71,11 @@ class Home:
         return self.private / "site.key"
 
     @property
+    def masking(self) -> Path:
+        """Masked rounds that go on: their secrets, and updates that wait for their masks."""
+        return self.private / "masking"
+
+    @property
     def raw(self) -> Path:
         return self.private / "raw"
 
@@ -92,6 +100,11 @@ class Home:
     def bundles(self) -> Path:
         """Models by digest: ``<hex>.zip``."""
         return self.path / "bundles"
+
+    @property
+    def neighbours(self) -> Path:
+        """This site's own part in studies without an aggregator, a folder a study."""
+        return self.path / "neighbours"
 
     @property
     def scores(self) -> Path:
@@ -143,6 +156,11 @@ class Home:
         return self.path / "doctor.json"
 
     @property
+    def studies(self) -> Path:
+        """What this site keeps of its own in a study: personal models, control variates. It never leaves."""
+        return self.path / "studies"
+
+    @property
     def scratch(self) -> Path:
         return self.path / "scratch"
 
@@ -166,6 +184,7 @@ class Home:
             self.outbox,
             self.logs,
             self.scratch,
+            self.studies,
         ):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return self

@@ -101,6 +101,12 @@ class Person:
         found: dict[str, JsonValue] = answer.json() if answer.content else {}
         return found
 
+    def page(self, path: str) -> str:
+        """Return a page of the hub, as anybody sees it."""
+        answer = requests.get(f"{self.url}{path}", timeout=60)
+        assert answer.ok, answer.text
+        return answer.text
+
     def submit(self, bundle: Path, name: str = "Toy model") -> ModelReference:
         """Upload a bundle and submit it to the toy benchmark."""
         digest, size = digest_file(bundle), bundle.stat().st_size

@@ -12,10 +12,11 @@ Pure functions over frozen values, with numpy and scipy alone; randomness comes 
     histogram, disclosure, subgroups                    ranking      draws: P(best), rank intervals
     estimate     what may leave, ready for the wire     ties         differences, tie groups, rank ranges
                                                         curves       ROC with its guaranteed band
+                                                        tables       counts that add up over sites
                                                         leaderboard  the snapshot
 
 ``rules`` says what a benchmark asks, for both. ``docs/explanation/statistics.md`` says what each number means.
 """
 
-VERSION = "1"
+VERSION = "2"
 """Raised whenever a change here could change a published number; every snapshot carries it."""

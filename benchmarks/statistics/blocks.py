@@ -1,7 +1,7 @@
 """A site's signed estimate block as the hub computes with it: moments and counts, without the wire's types."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -62,6 +62,9 @@ class SiteBlock:
     tables: Mapping[str, tuple[ModelTables, ...]]
     """For each class, the tables of every model; empty where the class has none."""
 
+    parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Each class or structure as it was sent, for the counts that only add up."""
+
 
 def site_block(block: Mapping[str, Any], *, digest: str) -> SiteBlock:
     """Read the whole JSON object of an ``EstimateBlock`` that has passed the wire and ``validate.refusal``."""
@@ -78,6 +81,7 @@ def site_block(block: Mapping[str, Any], *, digest: str) -> SiteBlock:
         failed=tuple(block["failed"]),
         entries=entries,
         tables={part["label"]: _tables(part) for part in block["classes"]},
+        parts={part["label"]: part for part in (*block["classes"], *block["structures"])},
     )
 
 

@@ -5,11 +5,18 @@ import numpy as np
 from benchmarks.statistics.arrays import Floats
 from benchmarks.statistics.bootstrap import Estimator
 from benchmarks.statistics.classification import OneVersusRest
+from benchmarks.statistics.quantities import publishes
 
 ECE_BINS = 10
 """Equal-mass bins of the expected calibration error (Nixon et al. 2019, arXiv 1904.01685)."""
 
 
+@publishes(
+    "ece",
+    title="Expected calibration error",
+    formula="θ = Σ_b |mean p − mean y| n_b / n over ten bins of equal numbers of cases",
+    source="Nixon et al. 2019",
+)
 def expected_calibration_error(view: OneVersusRest, *, bins: int = ECE_BINS) -> Estimator:
     """Mean over cases of |mean probability - share of positives| within bins of equal numbers of cases.
 

@@ -7,6 +7,7 @@ import numpy as np
 from benchmarks.statistics.arrays import Booleans, Floats, Integers
 from benchmarks.statistics.bootstrap import Estimator
 from benchmarks.statistics.cases import ScoredCases
+from benchmarks.statistics.quantities import publishes
 
 DEFAULT_THRESHOLD = 0.5
 
@@ -55,11 +56,23 @@ def one_versus_rest(cases: ScoredCases, index: int, *, threshold: float = DEFAUL
     return OneVersusRest(positive, cases.cohort.patient, ranking, np.where(cases.failed, ~positive, chosen))
 
 
+@publishes(
+    "brier",
+    title="Brier score",
+    formula="θ = mean (p − y)²; cov by bootstrap over patients",
+    source="Brier 1950",
+)
 def brier(view: OneVersusRest) -> Estimator:
     """Mean squared difference between the probability and what was (Brier, Mon. Weather Rev. 1950; 78:1)."""
     return _mean((view.probability - view.positive) ** 2, view.patient)
 
 
+@publishes(
+    "balanced_accuracy",
+    title="Balanced accuracy",
+    formula="θ = ½ (TP / (TP + FN) + TN / (TN + FP)) at the first declared threshold",
+    source="Metrics Reloaded 2024",
+)
 def balanced_accuracy(view: OneVersusRest) -> Estimator:
     """Mean of sensitivity and specificity."""
     right = view.chosen == view.positive
@@ -68,6 +81,12 @@ def balanced_accuracy(view: OneVersusRest) -> Estimator:
     return lambda weights: (sensitivity(weights) + specificity(weights)) / 2
 
 
+@publishes(
+    "auprc",
+    title="AUPRC",
+    formula="θ = Σ (Rₖ − Rₖ₋₁) Pₖ over distinct scores",
+    source="Davis and Goadrich 2006",
+)
 def auprc(view: OneVersusRest) -> Estimator:
     """Average precision: precision at each distinct score, weighted by the step in recall. No interpolation."""
     curves = [_RecallSteps.of(row, view.positive) for row in view.ranking]

@@ -13,7 +13,8 @@ import numpy as np
 
 from benchmarks.statistics.arrays import Floats, Integers
 from benchmarks.statistics.blocks import ModelTables, SiteBlock
-from benchmarks.statistics.pooling import bounded_interval
+from benchmarks.statistics.pooling import NORMAL_95, bounded_interval
+from benchmarks.statistics.quantities import publishes
 from benchmarks.statistics.rules import BenchmarkRules
 
 EDGES = 33
@@ -75,6 +76,15 @@ def _class_counts(upper: Sequence[int], counts: Sequence[int]) -> ClassCounts:
     return ClassCounts(starts, ends, np.interp(np.arange(EDGES), edges, np.cumsum((0, *counts))))
 
 
+@publishes(
+    "roc",
+    title="ROC curve",
+    formula="rates from summed histograms; bounds put each bin's scores at its ends",
+    source="Cormode and Markov 2022",
+    words=(
+        "Both rates at every threshold with the band that holds for certain, whatever the scores within a bin were."
+    ),
+)
 def roc(counts: ScoreCounts) -> list[dict[str, Any]]:
     """Return for each threshold, from above 1 down to 0, both rates with their certain bounds."""
     true, false = _flagged_shares(counts.positives), _flagged_shares(counts.negatives)
@@ -96,6 +106,12 @@ def _flagged_shares(counts: ClassCounts) -> tuple[Floats, Floats, Floats]:
     return likely, low, high
 
 
+@publishes(
+    "area",
+    title="Area of the drawn curve",
+    formula="surely right pairs / all ≤ area ≤ 1 − surely wrong pairs / all",
+    source="Cormode and Markov 2022",
+)
 def auroc_bounds(counts: ScoreCounts) -> tuple[float, float, float]:
     """Return the area under the drawn ROC and its certain lower and upper bound."""
     pairs = counts.positives.total * counts.negatives.total
@@ -106,6 +122,12 @@ def auroc_bounds(counts: ScoreCounts) -> tuple[float, float, float]:
     return _round(area), _round(float(surely_right) / pairs), _round(1 - float(surely_wrong) / pairs)
 
 
+@publishes(
+    "precision_recall",
+    title="Precision and recall",
+    formula="bounds of both from summed histograms",
+    source="Cormode and Markov 2022",
+)
 def precision_recall(counts: ScoreCounts) -> list[dict[str, Any]]:
     """Return the bounds of precision and recall at each threshold at which some score must be flagged."""
     total = counts.positives.total, counts.negatives.total
@@ -127,6 +149,12 @@ def precision_recall(counts: ScoreCounts) -> list[dict[str, Any]]:
     return points
 
 
+@publishes(
+    "calibration",
+    title="Calibration curve",
+    formula="Σ score / n against Σ positive / n in bins every hospital shares",
+    source="Nixon et al. 2019; Wilson 1927",
+)
 def calibration(tables: Sequence[ModelTables]) -> list[dict[str, Any]]:
     """Return mean score against observed share, over bins whose edges every site has; intervals are binomial."""
     shared = sorted(set.intersection(*(set(table.calibration_upper) for table in tables)))
@@ -139,7 +167,7 @@ def calibration(tables: Sequence[ModelTables]) -> list[dict[str, Any]]:
     filled = np.flatnonzero(count)
     observed = positive[filled] / count[filled]
     error = np.sqrt(observed * (1 - observed) / count[filled])
-    low, high = bounded_interval(observed, error, 1.959964, upper=1.0, size=count[filled])
+    low, high = bounded_interval(observed, error, NORMAL_95, upper=1.0, size=count[filled])
     return [
         {
             "upper": shared[place] / (EDGES - 1),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.statistics.arrays import Booleans, Floats, Integers
+from benchmarks.statistics.quantities import publishes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +45,15 @@ class AurocParts:
         )
 
 
+@publishes(
+    "auroc",
+    title="AUROC",
+    formula=(
+        "θ = mean over all pairs of a diseased and another case of [s₁ > s₀] + ½ [s₁ = s₀]; cov by DeLong over patients"
+    ),
+    source="DeLong et al. 1988; Obuchowski 1997; Sun and Xu 2014",
+    words="How often a diseased case has the higher score, ties counting half; chance is 0.5.",
+)
 def auroc(scores: Floats, positive: Booleans, patient: Integers) -> AurocParts:
     """Return the AUROC of each model with its patients' contributions.
 

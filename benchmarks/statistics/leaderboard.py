@@ -16,16 +16,13 @@ from benchmarks.statistics.blocks import SiteBlock
 from benchmarks.statistics.moments import MetricTable, metric_table
 from benchmarks.statistics.pooling import ESTIMABLE_SITES
 from benchmarks.statistics.ranking import DRAWS, comparison_set, rank_distribution
-from benchmarks.statistics.rows import Board, ModelEntry, ranked_rows, unranked_rows
+from benchmarks.statistics.rows import FULL_COMPARISON, Board, ModelEntry, ranked_rows, unranked_rows
 from benchmarks.statistics.rules import BenchmarkRules, MetricRule
 from benchmarks.statistics.sensitivity import rule_orders
-from benchmarks.statistics.summaries import Publication, Summary, number
+from benchmarks.statistics.summaries import Publication, Summary, number, shown_sites
 from benchmarks.statistics.ties import compare, standings
 
 __all__ = ["ModelEntry", "build_leaderboard"]
-
-FULL_COMPARISON = 60
-"""Up to so many models all pairs are listed; beyond, each with the first and with its neighbour."""
 
 
 def build_leaderboard(
@@ -56,7 +53,7 @@ def build_leaderboard(
     shown = publication.pooled(full.present)
     board = _board(rules, blocks, listed, full, shown, publication, seed=seed, draws=draws)
     return {
-        "format": "leaderboard/1",
+        "format": "leaderboard/2",
         "benchmark": {"name": rules.name, "version": rules.version, "digest": rules.digest},
         "metric": _metric(rules.primary) | {"label": rules.ranked_label},
         "code": {"statistics": VERSION, "numpy": np.__version__, "scipy": scipy.__version__},
@@ -68,6 +65,7 @@ def build_leaderboard(
         "sites_compared": int(board.common.sum()),
         "cases": int(sum(_cases_at(full, site) for site in range(len(full.sites)))),
         "notes": _notes(full, shown, board),
+        "shown_sites": list(shown_sites(board.table, publication)),
         "kendall_tau": number(board.ranks.kendall_tau) if board.ranks else None,
         "rows": [*ranked_rows(board, blocks), *unranked_rows(listed, full, shown)],
         "pairs": _pairs(board),
@@ -91,16 +89,18 @@ def _board(
     comparisons = compare(table, tellable=publication.named, minimum_sites=publication.minimum_sites)
     complete, common = comparison_set(table.present)
     together = table.select(complete, common)
-    secondary = {
-        rule.name: metric_table(blocks, table.models, rule, label=rules.ranked_label).select(complete, common)
+    metrics = {
+        rule.name: metric_table(blocks, table.models, rule, label=rules.ranked_label)
         for rule in rules.metrics
         if not rule.primary
     }
+    secondary = {name: metric.select(complete, common) for name, metric in metrics.items()}
     ranked = complete.any()
     return Board(
         rules=rules,
         models=models,
         table=table,
+        metrics=metrics,
         publication=publication,
         complete=complete,
         common=common,

@@ -7,6 +7,7 @@ import numpy as np
 
 from benchmarks.statistics.arrays import Booleans, Floats, Integers
 from benchmarks.statistics.blocks import Entry, Group, Moments, SiteBlock
+from benchmarks.statistics.quantities import publishes
 from benchmarks.statistics.rules import MetricRule
 
 
@@ -72,6 +73,23 @@ class MetricTable:
         )
 
 
+@publishes(
+    "per_site",
+    "missing_sites",
+    "sites",
+    "cases",
+    "shown_sites",
+    "metrics",
+    "labels",
+    "subgroups",
+    title="Hospital by hospital",
+    formula="θ_s and its 95% interval from the hospital's own variance; nothing is filled in",
+    source="Wilson 1927; delta method on the logit scale",
+    words=(
+        "What each hospital reported of each model, with its own interval, for all cases, each class or "
+        "structure and each declared group of patients."
+    ),
+)
 def metric_table(
     blocks: Sequence[SiteBlock], models: Sequence[str], rule: MetricRule, *, label: str, group: Group = None
 ) -> MetricTable:

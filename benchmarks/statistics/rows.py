@@ -1,19 +1,25 @@
 """The rows of a leaderboard as JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.statistics.arrays import Booleans
+from benchmarks.statistics.arrays import Booleans, Integers
 from benchmarks.statistics.blocks import SiteBlock
 from benchmarks.statistics.moments import MetricTable, metric_table
 from benchmarks.statistics.pooling import ESTIMABLE_SITES
+from benchmarks.statistics.quantities import publishes
 from benchmarks.statistics.ranking import RankDistribution
 from benchmarks.statistics.rules import BenchmarkRules, MetricRule
 from benchmarks.statistics.sensitivity import RuleOrder, rules_within
 from benchmarks.statistics.summaries import Publication, Summary, number, per_site, summaries
+from benchmarks.statistics.tables import model_tables, told_of
 from benchmarks.statistics.ties import Comparisons, Standing, rank_text
+
+FULL_COMPARISON = 60
+"""Up to so many models all pairs are listed, and how often each took each rank; beyond, each with the first and with
+its neighbour."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -32,6 +38,9 @@ class Board:
     rules: BenchmarkRules
     models: tuple[ModelEntry, ...]
     table: MetricTable
+    metrics: Mapping[str, MetricTable]
+    """The same of every other metric of the ranked entry."""
+
     publication: Publication
     complete: Booleans
     common: Booleans
@@ -48,14 +57,11 @@ class Board:
 def ranked_rows(board: Board, blocks: Sequence[SiteBlock]) -> list[Summary]:
     """Return the rows of the models with numbers, by tie group and inside a group by name."""
     primary = summaries(board.table, board.publication)
-    metrics = {
-        rule.name: summaries(_table(board, blocks, rule, board.rules.ranked_label), board.publication)
-        for rule in board.rules.metrics
-        if not rule.primary
-    }
+    metrics = {name: summaries(table, board.publication) for name, table in board.metrics.items()}
     labels = _label_summaries(board, blocks)
     subgroups = _subgroup_summaries(board, blocks)
     failed, sites = _failed(board, blocks), per_site(board.table, board.publication)
+    told = told_of(blocks, board.table.models, named_sites=_named(board))
     return [
         {
             "model": board.models[one.model].digest,
@@ -73,26 +79,38 @@ def ranked_rows(board: Board, blocks: Sequence[SiteBlock]) -> list[Summary]:
             "metrics": {name: found[one.model] for name, found in metrics.items()},
             "labels": {label: {name: found[one.model] for name, found in by.items()} for label, by in labels.items()},
             "subgroups": [group | summary for group, found in subgroups if (summary := found[one.model])],
+            "tables": model_tables(told[board.models[one.model].digest], board.rules),
             "per_site": sites[one.model],
         }
         for one in board.standings
     ]
 
 
+def _named(board: Board) -> set[str]:
+    return {site for site, named in zip(board.table.sites, board.publication.named, strict=True) if named}
+
+
 def _certainty(board: Board, one: Standing) -> Summary:
     """What the draws say; None for a model that lacks a site the others are ranked on."""
     place = board.place(one.model)
     if place is None or board.ranks is None:
-        names = ("probability_best", "probability_top3", "rank_interval", "rules_within", "rules")
+        names = ("probability_best", "probability_top3", "rank_interval", "rank_draws", "rules_within", "rules")
         return dict.fromkeys(names)
     ranks = board.ranks
     return {
         "probability_best": number(ranks.best[place]),
         "probability_top3": number(ranks.top3[place]),
         "rank_interval": {"low": int(ranks.low[place]), "high": int(ranks.high[place])},
+        "rank_draws": _rank_draws(ranks.counts[place]) if len(ranks.best) <= FULL_COMPARISON else None,
         "rules_within": rules_within(board.orders, place, one.low, one.high),
         "rules": len(board.orders),
     }
+
+
+def _rank_draws(counts: Integers) -> Summary:
+    """How many draws gave a model each rank, from the best rank it had to the worst."""
+    had = np.flatnonzero(counts)
+    return {"first": int(had[0]) + 1, "counts": counts[had[0] : had[-1] + 1].tolist()}
 
 
 def unranked_rows(listed: tuple[ModelEntry, ...], full: MetricTable, shown: Booleans) -> list[Summary]:
@@ -141,6 +159,13 @@ def _subgroup_summaries(board: Board, blocks: Sequence[SiteBlock]) -> list[tuple
     return found
 
 
+@publishes(
+    "failed",
+    title="Failed cases",
+    formula="Σ_s failed_s",
+    source="Maier-Hein et al. 2018",
+    words="How many cases had no usable answer; each took the worst score and none was left out.",
+)
 def _failed(board: Board, blocks: Sequence[SiteBlock]) -> list[int]:
     """How many cases each model has failed on, over the blocks its numbers come from."""
     counts: dict[tuple[str, str], int] = {}

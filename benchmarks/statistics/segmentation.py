@@ -7,6 +7,7 @@ import numpy as np
 from benchmarks.statistics.arrays import Floats, Integers
 from benchmarks.statistics.cases import MeasuredCases
 from benchmarks.statistics.disclosure import is_small, publishable_cuts
+from benchmarks.statistics.quantities import publishes
 from benchmarks.statistics.rules import MetricRule
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
@@ -26,6 +27,15 @@ def scored(cases: MeasuredCases, rule: MetricRule) -> Floats:
     return np.asarray(np.where(lost, rule.worst, np.clip(values, 0.0, rule.upper)))
 
 
+@publishes(
+    "dice",
+    "nsd",
+    "hd95",
+    title="Dice, surface Dice, HD95",
+    formula="θ = mean over cases; cov = P/(P−1) · Σ_p r_p r_pᵀ / n², r_p a patient's summed residuals",
+    source="Cochran 1977, ch. 6; Maier-Hein et al. 2018",
+    words="The mean over cases, failures at the worst value; the uncertainty counts patients, not images.",
+)
 def clustered_mean(values: Floats, patient: Integers) -> tuple[Floats, Floats]:
     """Return the mean over cases (m,) of ``values`` (m, n) and its covariance (m, m), patients as the sampling unit.
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from benchmarks.statistics.arrays import Floats, Integers
 from benchmarks.statistics.moments import MetricTable
+from benchmarks.statistics.quantities import publishes
 
 _DIGITS = 12
 
@@ -20,6 +21,16 @@ class RuleOrder:
     kendall_tau: float
 
 
+@publishes(
+    "sensitivity",
+    "ranks",
+    "rules_within",
+    "rules",
+    title="Other rules of ranking",
+    formula="ranks by site-equal mean, case-weighted mean, mean of ranks, and the first secondary metric",
+    source="Maier-Hein et al. 2018",
+    words="The order each rule gives, and how many of the rules rank a model within its printed range.",
+)
 def rule_orders(table: MetricTable, secondary: Mapping[str, MetricTable]) -> list[RuleOrder]:
     """Rank the models of a table without gaps by each rule; the first is the one the leaderboard uses.
 

@@ -8,6 +8,7 @@ import numpy as np
 from benchmarks.statistics.arrays import Booleans, Floats
 from benchmarks.statistics.moments import MetricTable
 from benchmarks.statistics.pooling import (
+    NORMAL_95,
     Heterogeneity,
     Pooled,
     bounded_interval,
@@ -16,10 +17,10 @@ from benchmarks.statistics.pooling import (
     pool,
     prediction_interval,
 )
+from benchmarks.statistics.quantities import publishes
 
 Summary = dict[str, Any]
 
-NORMAL_95 = 1.959964
 _DIGITS = 6
 
 
@@ -45,6 +46,21 @@ class Publication:
         return np.asarray(present & told & (present.sum(axis=1) >= self.minimum_sites)[:, None])
 
 
+@publishes(
+    "worst_site",
+    "gap",
+    "below_floor",
+    title="Worst hospital",
+    formula=(
+        "worst = min_s θ_s (max where lower is better); gap = max_s θ_s − min_s θ_s; mark where any θ_s "
+        "misses the declared floor"
+    ),
+    source="Zenk et al. 2025",
+    words=(
+        "The hospital where the model does worst, with its interval, how far that is from its best, and "
+        "whether it misses the floor anywhere."
+    ),
+)
 def summaries(table: MetricTable, publication: Publication) -> list[Summary | None]:
     """Return for each model its summary, or None where it must not be shown or there is nothing to show.
 
@@ -57,13 +73,15 @@ def summaries(table: MetricTable, publication: Publication) -> list[Summary | No
     prediction = prediction_interval(equal, upper=table.rule.upper, size=cases)
     low, high = _site_intervals(table)
     columns = (_estimates(table, equal, cases), _estimates(table, weighted, cases))
-    shown, told = publication.pooled(table.present), publication.named | publication.sites(table.present)
+    present = table.present
+    shown, told = publication.pooled(present), publication.named | publication.sites(present)
+    missed = _under_floor(table)
     result: list[Summary | None] = []
     for model in range(len(table.models)):
         if not shown[model]:
             result.append(None)
             continue
-        here = np.flatnonzero(table.present[model])
+        here = np.flatnonzero(present[model])
         result.append(
             columns[0][model]
             | {
@@ -73,7 +91,7 @@ def summaries(table: MetricTable, publication: Publication) -> list[Summary | No
                 "heterogeneity": _heterogeneity(spread, model, here.size) if equal.estimable[model] else None,
                 "worst_site": _worst(table, model, told[model], low, high),
                 "gap": number(np.ptp(table.theta[model, here])),
-                "below_floor": any(table.rule.misses_floor(value) for value in table.theta[model, here]),
+                "below_floor": bool(missed[model]),
                 "sites": int(here.size),
                 "cases": int(cases[model]),
             }
@@ -81,28 +99,49 @@ def summaries(table: MetricTable, publication: Publication) -> list[Summary | No
     return result
 
 
-def per_site(table: MetricTable, publication: Publication) -> list[list[Summary]]:
-    """Return for each model the estimates of those sites that may be shown."""
+def shown_sites(table: MetricTable, publication: Publication) -> tuple[str, ...]:
+    """Return the sites that have a cell of their own on the board, in the order ``per_site`` counts them in."""
+    shown = publication.sites(table.present).any(axis=0)
+    return tuple(site for site, seen in zip(table.sites, shown, strict=True) if seen)
+
+
+def per_site(table: MetricTable, publication: Publication) -> list[Summary]:
+    """Return for each model the estimates of those sites that may be shown, as columns.
+
+    ``sites`` are places in ``shown_sites``. Columns, because a board of 1,000 models and 100 sites has 100,000 cells.
+    """
     low, high = _site_intervals(table)
     shown = publication.sites(table.present)
+    place = np.cumsum(shown.any(axis=0)) - 1
     return [
-        [
-            {
-                "site": table.sites[site],
-                "estimate": number(table.theta[model, site]),
-                "low": number(low[model, site]),
-                "high": number(high[model, site]),
-                "cases": int(table.cases[model, site]),
-            }
-            for site in np.flatnonzero(shown[model])
-        ]
+        {
+            "sites": place[here].tolist(),
+            "estimate": numbers(table.theta[model, here]),
+            "low": numbers(low[model, here]),
+            "high": numbers(high[model, here]),
+            "cases": table.cases[model, here].astype(np.int64).tolist(),
+        }
         for model in range(len(table.models))
+        for here in [np.flatnonzero(shown[model])]
     ]
 
 
 def number(value: float | np.floating[Any]) -> float | None:
     """Return a float as it is published: six decimals, and None for what is not defined."""
     return round(float(value), _DIGITS) + 0.0 if np.isfinite(value) else None
+
+
+def numbers(values: Floats) -> list[float]:
+    """Return finite floats as they are published."""
+    return list(map(float, (np.round(values, _DIGITS) + 0.0).tolist()))
+
+
+def _under_floor(table: MetricTable) -> Booleans:
+    """Say which models (m,) miss the declared floor at any site."""
+    floor, sign = table.rule.floor, table.rule.sign
+    if floor is None:
+        return np.zeros(len(table.models), dtype=bool)
+    return np.asarray((table.present & (sign * (table.theta - floor) < 0)).any(axis=1))
 
 
 def _estimates(table: MetricTable, pooled: Pooled, cases: Floats) -> list[Summary]:

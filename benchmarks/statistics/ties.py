@@ -14,6 +14,7 @@ from scipy.special import ndtr, stdtr
 from benchmarks.statistics.arrays import Booleans, Floats, Integers
 from benchmarks.statistics.moments import MetricTable
 from benchmarks.statistics.pooling import pool
+from benchmarks.statistics.quantities import publishes
 
 SIGNIFICANCE = 0.05
 _EQUAL = 1e-12
@@ -46,6 +47,17 @@ class Standing:
     high: int
 
 
+@publishes(
+    "difference",
+    "separated",
+    title="Difference of two models",
+    formula="d_s = θ_as − θ_bs, var d_s = v_a + v_b − 2 cov_ab, pooled over common hospitals",
+    source="DeLong et al. 1988; Röver et al. 2015",
+    words=(
+        "Both models saw the same cases, so their difference is surer than their scores; only hospitals "
+        "that reported both count."
+    ),
+)
 def compare(table: MetricTable, *, tellable: Booleans | None = None, minimum_sites: int = 1) -> Comparisons:
     """Compare all pairs by random effects over the sites they have in common.
 
@@ -96,6 +108,12 @@ def _mirrored(upper: Floats, sign: float) -> Floats:
     return _filled(upper, sign * upper.T)
 
 
+@publishes(
+    "p_adjusted",
+    title="Adjusted p value",
+    formula="p₍ₖ₎ · (m − k + 1), made increasing, over all m pairs",
+    source="Holm 1979",
+)
 def holm(p: Floats) -> Floats:
     """Return the p values adjusted by Holm's step-down method; NaN entries are not tests."""
     adjusted = np.full(p.shape, np.nan)
@@ -106,6 +124,19 @@ def holm(p: Floats) -> Floats:
     return adjusted
 
 
+@publishes(
+    "rank",
+    "rank_low",
+    "rank_high",
+    "tie_group",
+    title="Rank range and tie group",
+    formula="from 1 + models surely better to M − models surely worse",
+    source="Mogstad et al. 2024",
+    words=(
+        "The places a model may have at hospitals in general; all ranges hold together with 95%. Models of "
+        "one tie group cannot be told apart from its first."
+    ),
+)
 def standings(comparisons: Comparisons, names: Sequence[str]) -> list[Standing]:
     """Return the models in the order they are printed: by tie group, and inside a group by name.
 

@@ -21,6 +21,9 @@ SMALL_CELL = "estimate-small-cell"
 PSD_TOLERANCE = 1e-9
 """How far below zero an eigenvalue may lie, as a share of the largest variance."""
 
+_NEAR_CERTAIN = 0.01
+_SLACK = 0.1
+
 BOOTSTRAP_SLACK = 1.5
 """What a covariance from 1,000 resamples may lie above the bound of the exact one."""
 
@@ -151,7 +154,9 @@ def _metric_findings(metric: JsonObject, rule: MetricRule, entry: JsonObject, sc
         yield INCONSISTENT
     elif np.abs(cov - cov.T).max() > tolerance or np.linalg.eigvalsh(cov).min() < -tolerance:
         yield NOT_PSD
-    elif (variance > _largest_variance(theta, rule, entry, scope)).any() or _too_certain(theta, variance, rule):
+    elif (variance > _largest_variance(theta, rule, entry, scope)).any() or _too_certain(
+        theta, variance, rule, entry, scope
+    ):
         yield INCONSISTENT
 
 
@@ -176,11 +181,23 @@ def _largest_variance(theta: Floats, rule: MetricRule, entry: JsonObject, scope:
     return np.asarray(bound * cluster + half**2)
 
 
-def _too_certain(theta: Floats, variance: Floats, rule: MetricRule) -> bool:
-    """Whether an AUROC claims no variance at all where it must have one: only 0, 1 and all-tied scores have none."""
-    if rule.name != "auroc":
+def _too_certain(theta: Floats, variance: Floats, rule: MetricRule, entry: JsonObject, scope: _Scope) -> bool:
+    """Whether an AUROC or a balanced accuracy claims less variance than n allows.
+
+    Only 0, 1 and all-tied scores have none. Else positives that all tie have the least, (t - 1/2) (1 - t) over the
+    number of the others, for t the larger of the two sides; a tenth of that is refused, so that no bootstrap is. With
+    several images of a patient errors may cancel within the patient, and the mean over classes has no sizes of its own:
+    there only an AUROC without any variance is refused.
+    """
+    if rule.name not in ("auroc", "balanced_accuracy"):
         return False
-    return bool(((variance <= 0) & (np.abs(theta[:, None] - np.array([0.0, 0.5, 1.0])).min(axis=1) > 0.01)).any())
+    side = np.maximum(theta, 1 - theta)
+    certain = np.minimum(side - 0.5, 1 - side) <= _NEAR_CERTAIN
+    told = bool(entry.get("positives")) and scope.largest_cluster == 1
+    if not told and rule.name == "balanced_accuracy":
+        return False
+    least = _SLACK * (side - 0.5) * (1 - side) / max(scope.class_sizes(entry)) if told else 0.0
+    return bool((~certain & (variance <= least)).any())
 
 
 def _margin_findings(block: JsonObject, rules: BenchmarkRules) -> Iterator[str]:

@@ -30,6 +30,7 @@ _PROGRAMS = {
 _WIRE_MODULES = (
     "enrolment",
     "benchmarks",
+    "phases",
     "cohorts",
     "models",
     "checks",

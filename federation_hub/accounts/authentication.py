@@ -38,7 +38,7 @@ def actor_of_token(session: Session, token: str) -> Actor:
         raise MedSiloError("not-authenticated")
     if row.expires is not None and row.expires <= now():
         raise MedSiloError("not-authenticated")
-    return _person_actor(person, row.scopes) if silo is None else _silo_actor(silo, row.expires)
+    return _person_actor(person, row.scopes, row.expires) if silo is None else _silo_actor(silo, row.expires)
 
 
 def _silo_actor(silo: Silo, expires: datetime | None) -> Actor:
@@ -48,7 +48,7 @@ def _silo_actor(silo: Silo, expires: datetime | None) -> Actor:
     return Actor("silo", silo.id, roles, silo.organisation_id, expires)
 
 
-def _person_actor(person: Person, scopes: list[str]) -> Actor:
+def _person_actor(person: Person, scopes: list[str], expires: datetime | None) -> Actor:
     if not person.active:
         raise MedSiloError("not-authenticated")
-    return Actor("person", person.id, frozenset(person.roles) & frozenset(scopes), person.organisation_id)
+    return Actor("person", person.id, frozenset(person.roles) & frozenset(scopes), person.organisation_id, expires)

@@ -28,8 +28,7 @@ from federation_hub.aggregation.layout import (
     read_block,
     read_layout,
 )
-from federation_hub.aggregation.optimisers import optimiser_for
-from federation_hub.aggregation.optimisers.interface import Step
+from federation_hub.aggregation.optimisers import Optimiser, Turnout, optimiser_for
 from federation_hub.aggregation.rules import Combine, Rule, Sites, rule_for
 from silo_node.wire.digests import Hasher, finish, new_hasher
 from silo_node.wire.strategies import Combination, FedAvg, Mean, Strategy, sites_needed
@@ -42,6 +41,11 @@ class Update:
     silo_id: str
     path: Path
     weight: int
+    discount: float = 1.0
+    """What a stale update is multiplied with."""
+
+    steps: int = 1
+    """Local steps, by the plan and the registered cases; what the silo says does not matter."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ class _Source:
 
     descriptor: int
     layout: Layout
+    discount: float = 1.0
 
 
 def moment_path(out: Path, name: str) -> Path:
@@ -75,28 +80,32 @@ def fold(
     strategy: Strategy | None = None,
     robust: Combination | None = None,
     moments: Mapping[str, Path] | None = None,
+    population: int | None = None,
+    rate: float = 1.0,
     block_values: int = BLOCK_VALUES,
 ) -> FoldedModel:
     """Write the next global model to ``out`` (complete and on disk, or not there at all) and return its digest.
 
     ``base`` is the present global model, each update a file of float32 differences from it with the same names,
     shapes and dtypes. ``moments`` are the files of the optimiser's moments after the last round; none before the
-    first. Raises :class:`IntegrityError` where a file does not fit the base, ``ValueError`` where there is nothing to
-    weigh, a silo is named twice, or the rule promises nothing for so few updates.
+    first. ``population`` are the training cases of all the study's silos, by default of those that answered; ``rate``
+    is the silos' learning rate. Raises :class:`IntegrityError` where a file does not fit the base, ``ValueError``
+    where there is nothing to weigh, a silo is named twice, or the rule promises nothing for so few updates.
     """
     robust = robust or Mean()
     ordered = _ordered(updates, sites_needed(robust))
-    optimiser, layout = optimiser_for(strategy or FedAvg()), read_layout(base)
+    turnout = _turnout(ordered, population, rate)
+    optimiser, layout = optimiser_for(strategy or FedAvg(), turnout), read_layout(base)
     paths = {"": out} | {name: moment_path(out, name) for name in optimiser.moments}
     with ExitStack() as stack:
-        sources = [_open(stack, update.path, layout) for update in ordered]
+        sources = [_open(stack, update.path, layout, update.discount) for update in ordered]
         kept = [
             _Moment(_open(stack, moments[name], layout) if moments else None, start)
             for name, start in optimiser.moments.items()
         ]
         combine = _combination(rule_for(robust), ordered, sources, layout)
         size = min(block_values, stacked_block(len(sources)))
-        folding = _Folding(_open(stack, base, layout), sources, combine, optimiser.step, kept, size)
+        folding = _Folding(_open(stack, base, layout), sources, combine, optimiser, kept, size)
         files = [stack.enter_context(_partial(path).open("wb", buffering=0)) for path in paths.values()]
         written = dict(zip(paths, _write(files, layout, folding), strict=True))
     for path in paths.values():
@@ -117,16 +126,23 @@ def _ordered(updates: Sequence[Update], needed: int) -> list[Update]:
     return ordered
 
 
-def _open(stack: ExitStack, path: Path, base: Layout) -> _Source:
+def _turnout(ordered: Sequence[Update], population: int | None, rate: float) -> Turnout:
+    weights = tuple(update.weight for update in ordered)
+    return Turnout(weights, tuple(update.steps for update in ordered), population or sum(weights), rate)
+
+
+def _open(stack: ExitStack, path: Path, base: Layout, discount: float = 1.0) -> _Source:
     layout = read_layout(path)
     check_schema(layout, base)
-    return _Source(stack.enter_context(path.open("rb", buffering=0)).fileno(), layout)
+    return _Source(stack.enter_context(path.open("rb", buffering=0)).fileno(), layout, discount)
 
 
 def _combination(rule: Rule, updates: Sequence[Update], sources: Sequence[_Source], base: Layout) -> Combine:
     products = np.empty((0, 0))
     if rule.needs_products:
         products = inner_products([(source.descriptor, source.layout) for source in sources], base)
+        discounts = np.array([source.discount for source in sources])
+        products *= np.outer(discounts, discounts)
     silo_ids = tuple(update.silo_id for update in updates)
     return rule.prepare(Sites(silo_ids, tuple(update.weight for update in updates), products))
 
@@ -178,11 +194,13 @@ class _Folding:
         base: _Source,
         sources: Sequence[_Source],
         combine: Combine,
-        step: Step,
+        optimiser: Optimiser,
         moments: Sequence[_Moment],
         block_values: int,
     ) -> None:
-        self._base, self._sources, self._combine, self._step, self._moments = base, sources, combine, step, moments
+        self._base, self._sources, self._combine, self._moments = base, sources, combine, moments
+        self._step, self._second = optimiser.step, optimiser.second
+        self._other: Float64 = np.empty(block_values if self._second else 0, np.float64)
         self._base_values: Float32 = np.empty(block_values, np.float32)
         self._update_values: Float32 = np.empty(block_values, np.float32)
         self._wide: Float64 = np.empty(block_values, np.float64)
@@ -195,13 +213,20 @@ class _Folding:
             size = len(base)
             wide = self._wide[:size]
             self._combine(self._updates(tensor.name, start, size), wide)
-            self._step(base, wide, [moment.read(tensor.name, start, size) for moment in self._moments])
+            arrays = [moment.read(tensor.name, start, size) for moment in self._moments]
+            if self._second is not None:
+                self._second(self._updates(tensor.name, start, size), self._other[:size])
+                arrays.append(self._other[:size])
+            self._step(base, wide, arrays)
             yield self._result.filled(wide), *(moment.rounded(size) for moment in self._moments)
             start += size
 
     def _updates(self, name: str, start: int, size: int) -> Iterator[Float32]:
         for source in self._sources:
-            yield read_block(source.descriptor, source.layout.by_name[name], start, self._update_values[:size])
+            values = read_block(source.descriptor, source.layout.by_name[name], start, self._update_values[:size])
+            if source.discount != 1.0:
+                np.multiply(values, np.float32(source.discount), out=values)
+            yield values
 
 
 def _write(files: Sequence[BinaryIO], layout: Layout, folding: _Folding) -> list[tuple[str, int]]:

@@ -2,29 +2,25 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from flask import Blueprint
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from federation_hub.associations.tables import Association
 from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.leaderboards.board import Board, Entry
 from federation_hub.leaderboards.reading import read_board
 from federation_hub.leaderboards.service import latest
 from federation_hub.leaderboards.view import Row, board_axis, draw
-from federation_hub.models.tables import Model
 from federation_hub.services import services
 from federation_hub.stored import read_stored
-from federation_hub.studies.tables import Study
-from federation_hub.web.rendering import link, page
+from federation_hub.web.news import SHOWN, recent
+from federation_hub.web.rendering import page
 from federation_hub.web.words import plural
 from silo_node.wire.benchmarks import BenchmarkDefinition
 
 blueprint = Blueprint("benchmark_pages", __name__)
 SHOWN_A_BENCHMARK = 4
-NEWS_SHOWN = 8
 PROVENANCES = {"synthetic": "synthetic data", "simulated-sites": "simulated hospitals", "clinical": "clinical data"}
 
 
@@ -43,16 +39,6 @@ class BenchmarkCard:
     rows: tuple[Row, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class News:
-    """Something that happened: ``subject`` links to it, ``what`` goes on in words."""
-
-    at: datetime
-    subject: str
-    href: str
-    what: str
-
-
 @blueprint.get("/")
 def home() -> str:
     """Show the newest version of every benchmark and the latest events."""
@@ -60,7 +46,7 @@ def home() -> str:
         rows = session.scalars(select(Benchmark).order_by(Benchmark.name, Benchmark.version)).all()
         newest = {row.name: row for row in rows if row.state != "retired"}
         cards = [_card(session, row) for row in newest.values()]
-        news = sorted(_news(session, rows), key=lambda item: item.at, reverse=True)[:NEWS_SHOWN]
+        news = recent(session, SHOWN)
     return page("home.html", benchmarks=cards, news=news)
 
 
@@ -110,23 +96,3 @@ def _rows(board: Board) -> Iterable[Row]:
     axis = board_axis(board)
     top: Sequence[Entry] = board.entries[:SHOWN_A_BENCHMARK]
     return (draw(board, entry, axis, sites=False) for entry in top)
-
-
-def _news(session: Session, benchmarks: Sequence[Benchmark]) -> Iterable[News]:
-    titles = {row.id: row for row in benchmarks}
-    for row in benchmarks:
-        yield News(row.created, row.definition["title"], link("benchmarks", row.name, row.version), "was published")
-    places = (
-        select(Model, Association)
-        .join(Association, Association.model_digest == Model.digest)
-        .where(Association.state == "approved", Association.decided.is_not(None), Model.state == "accepted")
-        .order_by(Association.decided.desc())
-        .limit(NEWS_SHOWN)
-    )
-    for model, place in session.execute(places):
-        title = titles[place.benchmark_id].definition["title"]
-        yield News(place.decided or place.created, model.card["name"], link("models", model.digest), f"joined {title}")
-    finished = select(Study).where(Study.state == "completed").order_by(Study.finished.desc()).limit(NEWS_SHOWN)
-    for study in session.scalars(finished):
-        what = f"was completed after {plural(study.plan['rounds'], 'round')}"
-        yield News(study.finished or study.created, study.plan["title"], link("studies", study.id), what)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from federation_hub.cli import administration, reference, running
+from federation_hub.cli import administration, people, publishing, reference, running
 from federation_hub.cli.session import Session, fail
 from federation_hub.config import HOME_VARIABLE, default_home
 from silo_node import __version__
@@ -23,7 +23,9 @@ app.command(name="web")(running.web)
 app.command(name="worker")(running.worker)
 app.command(name="migrate")(running.migrate)
 app.command(name="openapi")(reference.openapi)
-app.add_typer(administration.person, name="person")
+app.command(name="export-static")(publishing.export_static)
+app.add_typer(people.person, name="person")
+app.add_typer(people.organisation, name="organisation")
 app.add_typer(administration.silo, name="silo")
 app.add_typer(administration.benchmark, name="benchmark")
 

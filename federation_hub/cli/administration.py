@@ -1,4 +1,4 @@
-"""Commands about people, silos and benchmarks, acting on the home folder in the name of the hub's admin."""
+"""Commands about silos and benchmarks, acting on the home folder in the name of the hub's admin."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -8,35 +8,15 @@ import typer
 from sqlalchemy import select
 
 from benchmarks.definition import load_definition
-from federation_hub.accounts.service import OPERATOR, add_person
 from federation_hub.benchmarks.service import publish
 from federation_hub.cli.session import Json, Session, operator, show
 from federation_hub.silos import service
 from federation_hub.silos.tables import Silo
 from silo_node.wire.envelope import key_fingerprint
 
-person = typer.Typer(no_args_is_help=True, help="People and their tokens.")
 silo = typer.Typer(no_args_is_help=True, help="Hospitals' nodes: invite, compare fingerprints, suspend.")
 benchmark = typer.Typer(no_args_is_help=True, help="Benchmarks.")
 SiloId = Annotated[str, typer.Argument(help="The silo's id, as `silo list` shows it.")]
-
-
-@person.command("add")
-def add(
-    context: typer.Context,
-    name: Annotated[str, typer.Argument(help="The person's name.")],
-    role: Annotated[list[str], typer.Option(help="A role; may be given several times.")],
-    organisation: Annotated[str, typer.Option(help="Hospital, university or company.")] = OPERATOR,
-    as_json: Json = False,
-) -> None:
-    """Add a person and print a token, this once.
-
-    Example: federation-hub person add "Ada Example" --role researcher --organisation "University"
-    """
-    hub: Session = context.obj
-    with hub.services() as services, services.database.session() as session:
-        token = add_person(session, name=name, organisation=organisation, roles=role, actor=operator(services))
-    show({"name": name, "organisation": organisation, "roles": role, "token": token}, as_json=as_json, text=token)
 
 
 @silo.command("invite")

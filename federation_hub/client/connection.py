@@ -53,8 +53,15 @@ class Connection:
 
         Raises ``HubUnavailable`` where no hub answered, ``WireError`` where it refused.
         """
+        answer = self.exchange(method, path, **arguments)
+        if answer.status_code >= 300:
+            raise _refusal(answer)
+        return answer
+
+    def exchange(self, method: str, path: str, **arguments: Any) -> requests.Response:
+        """Send one request and return the answer, whatever it says; raises ``HubUnavailable`` where there is none."""
         try:
-            answer = self._session.request(
+            return self._session.request(
                 method,
                 self.url + API + path,
                 timeout=(_CONNECT_SECONDS, _READ_SECONDS),
@@ -63,9 +70,6 @@ class Connection:
             )
         except requests.RequestException as error:
             raise HubUnavailable("hub-unreachable", f"{self.url} does not answer ({type(error).__name__})") from error
-        if answer.status_code >= 300:
-            raise _refusal(answer)
-        return answer
 
 
 class _Bearer(AuthBase):

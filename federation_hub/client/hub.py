@@ -5,14 +5,21 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from pydantic import ValidationError
+
 from federation_hub.client.connection import Connection
+from federation_hub.client.settings import load_settings, read_token
 from federation_hub.client.uploads import Progress, upload
 from silo_node.wire.benchmarks import BenchmarkDefinition
+from silo_node.wire.digests import digest_file
+from silo_node.wire.errors import BadInput, ConfigError
 from silo_node.wire.models import ModelCard, ModelSubmission
 from silo_node.wire.studies import StudyPlan
+from silo_node.wire.transfers import BlobReference
 
 if TYPE_CHECKING:
     import pandas
@@ -32,6 +39,17 @@ class Hub:
 
     def __init__(self, url: str, token: str | None = None) -> None:
         self.connection = Connection(url, token)
+
+    @classmethod
+    def signed_in(cls) -> Hub:
+        """Return the hub and the person that ``medsilo login`` remembered, or the environment names.
+
+        Raises ``ConfigError`` where there is none.
+        """
+        settings = load_settings()
+        if settings.hub is None:
+            raise ConfigError("config-missing", "no hub is known; run medsilo login")
+        return cls(settings.hub, read_token(settings.token_file) if settings.token_file else None)
 
     @property
     def url(self) -> str:
@@ -69,16 +87,100 @@ class Hub:
         benchmark: str,
         *,
         version: int | None = None,
+        phase: str | None = None,
+        private: bool = False,
+        embargo_until: datetime | None = None,
+        version_of: str | None = None,
         progress: Progress = lambda done, total: None,
     ) -> Record:
         """Upload a packed bundle, resuming where it broke off, submit it to a benchmark, and return its record.
 
-        ``progress`` is called with the bytes sent and the bytes there are.
+        A ``private`` entry is told of to its own organisation only, one under an embargo likewise until that date.
+        ``version_of`` is the digest of the model it is a new version of. ``progress`` is called with the bytes sent
+        and the bytes there are.
         """
         chosen = version or int(self.benchmark(benchmark)["definition"]["version"])
-        reference = upload(self.connection, bundle, purpose="model", progress=progress)
-        submission = ModelSubmission(bundle=reference, card=card, benchmark=benchmark, benchmark_version=chosen)
+        if not bundle.is_file():
+            raise BadInput("file-missing", str(bundle))
+        submission = _submission(
+            bundle=BlobReference(digest=digest_file(bundle), size=bundle.stat().st_size),
+            card=card,
+            benchmark=benchmark,
+            benchmark_version=chosen,
+            phase=phase,
+            visibility="private" if private else "public",
+            embargo_until=embargo_until,
+            version_of=version_of,
+        )
+        upload(self.connection, bundle, purpose="model", progress=progress)
         return cast(Record, self.connection.post("/models", submission))
+
+    def submit(self, bundle: Path | str, benchmark: str, *, card: ModelCard | None = None, **wishes: Any) -> Record:
+        """Pack a bundle folder, or take a packed one, and submit it with the card that lies beside it.
+
+        ``wishes`` are those of :meth:`submit_model`.
+        """
+        from federation_hub.client.models import card_path, packed, read_card
+
+        path = Path(bundle)
+        words = card or read_card(card_path(path))
+        with packed(path) as archive:
+            return self.submit_model(archive, words, benchmark, **wishes)
+
+    def entries(self, digest: str) -> list[Record]:
+        """Return where a model of one's own stands on each benchmark, site by site, and what was released of it."""
+        return _items(self.connection.get(f"/models/{digest}/entries"), "entries")
+
+    def follow(self, digest: str, *, every: float = 2.0) -> Iterator[list[Record]]:
+        """Yield a model's entries again and again, ``every`` seconds, until nothing more comes by itself."""
+        while True:
+            entries = self.entries(digest)
+            yield entries
+            if all(entry["settled"] for entry in entries):
+                return
+            time.sleep(every)
+
+    def show_entry(self, digest: str, benchmark: str, version: int, *, until: datetime | None = None) -> Record:
+        """Make a private entry of one's own public, now or from a date on. It never becomes private again."""
+        body = {"embargo_until": until.isoformat() if until else None}
+        return cast(Record, self.connection.post(f"/benchmarks/{benchmark}/{version}/entries/{digest}/showing", body))
+
+    def matrix(self, benchmark: str, version: int | None = None) -> Record:
+        """Return where every model stands at every site; needs to be the benchmark's owner."""
+        chosen = version or int(self.benchmark(benchmark)["definition"]["version"])
+        return cast(Record, self.connection.get(f"/benchmarks/{benchmark}/{chosen}/matrix"))
+
+    def matrix_frame(self, benchmark: str, version: int | None = None) -> pandas.DataFrame:
+        """Return the matrix as a pandas table of states, models by sites. Needs pandas."""
+        import pandas
+
+        found = self.matrix(benchmark, version)
+        rows = {row["name"]: [cell["state"] for cell in row["cells"]] for row in found["models"]}
+        return pandas.DataFrame.from_dict(rows, orient="index", columns=[site["label"] for site in found["sites"]])
+
+    def evaluate_again(
+        self, benchmark: str, version: int | None = None, *, silo_id: str | None = None, reason: str | None = None
+    ) -> list[Record]:
+        """Ask one silo or all of them again; needs to be the benchmark's owner."""
+        chosen = version or int(self.benchmark(benchmark)["definition"]["version"])
+        body = {"silo_id": silo_id, "reason": reason}
+        return _items(self.connection.post(f"/benchmarks/{benchmark}/{chosen}/evaluations", body), "evaluations")
+
+    def set_entry(
+        self, digest: str, benchmark: str, version: int, *, priority: int | None = None, baseline: bool | None = None
+    ) -> Record:
+        """Set an entry's priority, or whether it is a baseline; needs to be the benchmark's owner."""
+        body = {"priority": priority, "baseline": baseline}
+        return cast(Record, self.connection.post(f"/benchmarks/{benchmark}/{version}/entries/{digest}/settings", body))
+
+    def dispute(self, evaluation_id: str, reason: str) -> Record:
+        """Dispute a hospital's result: it leaves the board until the benchmark's owner has decided."""
+        return cast(Record, self.connection.post(f"/evaluations/{evaluation_id}/dispute", {"reason": reason}))
+
+    def settle(self, evaluation_id: str, *, uphold: bool, reason: str | None = None) -> Record:
+        """Uphold a disputed result or withdraw it; needs to be the benchmark's owner, and not the one who disputed."""
+        body = {"uphold": uphold, "reason": reason}
+        return cast(Record, self.connection.post(f"/evaluations/{evaluation_id}/settlement", body))
 
     def models(self, benchmark: str | None = None) -> list[Record]:
         """Return the models this person may see, of one benchmark or of all."""
@@ -112,6 +214,10 @@ class Hub:
     def silo(self, silo_id: str) -> Record:
         """Return one silo; its fingerprint is there for its own steward and the hub's admin."""
         return cast(Record, self.connection.get(f"/silos/{silo_id}"))
+
+    def signing_key(self, silo_id: str) -> str:
+        """Return the key a silo signs with now."""
+        return str(self.connection.get(f"/silos/{silo_id}/keys")["keys"][-1]["public_key"])
 
     def invite_silo(self, name: str, organisation: str) -> Record:
         """Make a place for a hospital's node and return its one-time code; needs the role of a hub admin."""
@@ -165,6 +271,17 @@ class Hub:
         """Return the newest leaderboard snapshot of a benchmark."""
         return cast(Record, self.connection.get(f"/benchmarks/{name}/leaderboard", version=version))
 
+    def snapshot(self, digest: str) -> bytes:
+        """Return a leaderboard snapshot in the very bytes its digest names."""
+        return self.connection.send("GET", f"/snapshots/{digest}").content
+
+    def snapshot_inputs(self, digest: str) -> bytes:
+        """Return what a snapshot was computed from.
+
+        Raises ``inputs-withheld`` where a hospital on it keeps its own results to itself.
+        """
+        return self.connection.send("GET", f"/snapshots/{digest}/inputs").content
+
     def leaderboard_frame(self, name: str, *, version: int | None = None) -> pandas.DataFrame:
         """Return the leaderboard as a pandas table, one row a model, best first. Needs pandas."""
         import pandas
@@ -172,6 +289,15 @@ class Hub:
         from federation_hub.client.tables import leaderboard_rows
 
         return pandas.DataFrame(leaderboard_rows(self.leaderboard(name, version=version)))
+
+
+def _submission(**values: Any) -> ModelSubmission:
+    try:
+        return ModelSubmission(**values)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the submission"
+        raise BadInput("malformed-message", f"{place}: {first['msg']}") from error
 
 
 def _items(answer: Any, key: str) -> list[Record]:

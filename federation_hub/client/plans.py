@@ -15,10 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from federation_hub.client.hub import Hub, Record
 from silo_node.wire.base import Digest, Name, Title
 from silo_node.wire.benchmarks import BenchmarkReference
+from silo_node.wire.course import Evaluation, Gate, InRounds, Schedule
 from silo_node.wire.errors import BadInput, ConfigError
+from silo_node.wire.masking import Member, SecureAggregation
 from silo_node.wire.models import ModelReference
+from silo_node.wire.privacy import Privacy
 from silo_node.wire.soundness import first_fault
-from silo_node.wire.strategies import Combination, FedAvg, Mean, Strategy
+from silo_node.wire.strategies import Combination, FedAvg, Mean, Personalisation, Shared, Strategy
 from silo_node.wire.studies import LocalTraining, StudyPlan
 
 
@@ -50,8 +53,17 @@ class PlanFile(BaseModel):
     """A name, or a table with the name and its parameters."""
 
     norm_bound: Annotated[float, Field(gt=0, le=1e12)] | None = None
+    secure_aggregation: SecureAggregation | None = None
+    """A table, which may be empty: the hub then sees sums of updates only."""
+
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     local: LocalTraining = LocalTraining()
+    privacy: Privacy | None = None
+    """What a patient or a silo is promised: a table with its ``unit`` and ``epsilon``."""
+    personal: Personalisation = Shared()
+    schedule: Schedule = InRounds()
+    evaluation: Evaluation = Evaluation()
+    gate: Gate | None = None
 
 
 def read_plan(path: Path) -> PlanFile:
@@ -86,13 +98,18 @@ def resolve_plan(plan: PlanFile, hub: Hub) -> StudyPlan:
     model = hub.model(plan.model)
     reference = BenchmarkReference(name=name, version=benchmark["definition"]["version"], digest=benchmark["digest"])
     start = ModelReference(digest=model["digest"], size=model["size"])
-    return exact_plan(plan, reference, start, _silo_ids(plan.silos, hub.silos()))
+    silo_ids = _silo_ids(plan.silos, hub.silos())
+    return exact_plan(plan, reference, start, silo_ids, _signing_keys(plan, silo_ids, hub))
 
 
 def exact_plan(
-    plan: PlanFile, benchmark: BenchmarkReference, model: ModelReference, silos: tuple[str, ...]
+    plan: PlanFile,
+    benchmark: BenchmarkReference,
+    model: ModelReference,
+    silos: tuple[str, ...],
+    members: tuple[Member, ...] = (),
 ) -> StudyPlan:
-    """Return the plan of a study over these silos.
+    """Return the plan of a study over these silos; ``members`` are their signing keys, where updates are masked.
 
     Raises ``BadInput`` with ``plan-invalid`` or a code of :mod:`silo_node.wire.soundness`.
     """
@@ -109,7 +126,13 @@ def exact_plan(
             strategy=plan.strategy,
             robust=plan.robust,
             local=plan.local,
+            personal=plan.personal,
+            schedule=plan.schedule,
+            evaluation=plan.evaluation,
+            gate=plan.gate,
             norm_bound=plan.norm_bound,
+            privacy=plan.privacy,
+            secure_aggregation=_with_members(plan.secure_aggregation, members),
             seed=plan.seed,
         )
     except ValidationError as error:
@@ -121,7 +144,7 @@ def exact_plan(
 
 def plan_text(*, name: str, benchmark: str, model: str, silos: list[str], rounds: int) -> str:
     """Return a plan file with these values and everything else at its default, written out to be changed."""
-    local = LocalTraining()
+    local, evaluation, gate = LocalTraining(), Evaluation(), Gate()
     quoted = ", ".join(json.dumps(silo, ensure_ascii=False) for silo in silos)
     return f"""\
 name = {json.dumps(name)}
@@ -133,9 +156,14 @@ rounds = {rounds}
 # quorum = {len(silos)}             # verified updates a round needs; by default one from every silo
 deadline_seconds = 3600
 # norm_bound = 10.0      # the largest L2 norm an update may have
-strategy = "fedavg"      # or fedavgm, fedadagrad, fedadam, fedyogi, with parameters in a table [strategy]
+strategy = "fedavg"      # or fedavgm, fedadagrad, fedadam, fedyogi, scaffold, with parameters in a table [strategy]
 robust = "mean"          # or median, trimmed_mean, krum, ... with parameters in a table [robust]
+personal = "none"        # or fedbn, ditto: what a silo keeps of its own
+schedule = "rounds"      # or buffered: nobody waits for the slowest
 seed = 0
+
+# [secure_aggregation]   # the hub sees sums over at least three silos, and no single update
+# groups = 1             # one sum a group; a robust rule needs as many groups as it needs sites
 
 [local]
 epochs = {local.epochs}
@@ -143,7 +171,34 @@ batch_size = {local.batch_size}
 optimiser = "{local.optimiser}"
 learning_rate = {local.learning_rate}
 augment = {str(local.augment).lower()}
+
+# [privacy]              # differential privacy; see docs/explanation/privacy.md
+# unit = "patient"       # noise in the silos' training; or "silo": noise at the hub
+# epsilon = 8.0
+# delta = 1e-5
+# clipping_norm = 1.0
+[evaluation]
+every = {evaluation.every}                # rounds between two scores of the global model at the sites
+keep = "{evaluation.keep}"            # or last: which of the scored models is registered
+# patience = 5           # stop after so many scored models that are no better
+alone = {str(evaluation.alone).lower()}            # true: also train at each site alone, to compare
+
+# [gate]                 # a site may refuse a model that is worse there
+# tolerance = {gate.tolerance}
+# veto = {gate.veto}
+# vetoes = {gate.vetoes}
 """
+
+
+def _with_members(masking: SecureAggregation | None, members: tuple[Member, ...]) -> SecureAggregation | None:
+    return masking.model_copy(update={"members": members}) if masking is not None else None
+
+
+def _signing_keys(plan: PlanFile, silo_ids: tuple[str, ...], hub: Hub) -> tuple[Member, ...]:
+    """Return the key each silo signs with now, where the plan has to name them."""
+    if plan.secure_aggregation is None:
+        return ()
+    return tuple(Member(silo_id=silo_id, public_key=hub.signing_key(silo_id)) for silo_id in silo_ids)
 
 
 def _silo_ids(wanted: tuple[str, ...], known: list[Record]) -> tuple[str, ...]:

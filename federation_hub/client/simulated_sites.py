@@ -2,14 +2,22 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from federation_hub.client.simulation import Answer, SimulatedSite
+from federation_hub.client.simulation import Answer, Ask, SimulatedSite
 from pipelines.errors import PipelineError
+from silo_node.wire.benchmarks import METRICS
+from silo_node.wire.course import Verdict, reference_of, standing_scores, verdict_on
+from silo_node.wire.digests import digest_bytes, hex_part
 from silo_node.wire.errors import BadInput
-from silo_node.wire.studies import StudyPlan
+from silo_node.wire.privacy import PatientPrivacy, patient_steps
+from silo_node.wire.studies import SiteScore, StudyPlan, judged
+
+if TYPE_CHECKING:
+    from pipelines.job import RoundCommand, Score
+    from pipelines.session import TrainingRounds
 
 MANIFEST = "manifest.json"
 
@@ -59,7 +67,8 @@ def _open_site(
     plan: StudyPlan, definition: dict[str, Any], bundle: Path, cohort: Path, silo_id: str, out: Path
 ) -> SimulatedSite:
     from pipelines.cohort import cases_of, read_manifest
-    from pipelines.job import LocalTraining, RoundCommand, TrainSession
+    from pipelines.job import Keeping, LocalTraining, TrainSession
+    from pipelines.question import read_question
     from pipelines.session import TrainingRounds
 
     job = TrainSession(
@@ -69,15 +78,86 @@ def _open_site(
         local=LocalTraining.model_validate(plan.local.model_dump()),
         out=out,
         exchange=out,
+        keeps=Keeping.model_validate(plan.keeps),
+        state=out / "state",
         seed=plan.seed,
+        privacy=_privacy(plan, cohort, silo_id),
     )
-    rounds = TrainingRounds(job, lambda done, total: None)
+    rounds = TrainingRounds.opened(job, lambda done, total: None)
+    manifest = read_manifest(cohort)
+    higher = METRICS[read_question(definition).primary.name][1] == "higher"
+    site = SiteAgent(plan, rounds, len(cases_of(manifest, "validation")), higher=higher)
+    return SimulatedSite(silo_id, len(cases_of(manifest, "train")), site.train)
 
-    def train(weights: Path, number: int, validate_only: bool) -> Answer:
+
+class SiteAgent:
+    """What the node's agent does around a session: it keeps the book of scores and gives the verdict."""
+
+    def __init__(self, plan: StudyPlan, rounds: "TrainingRounds", cases: int, *, higher: bool = True) -> None:
+        self._plan, self._rounds, self._cases, self._higher = plan, rounds, cases, higher
+        self._book: list[tuple[str, float | None, Verdict]] = []
+
+    def train(self, ask: Ask) -> Answer:
+        """Do the site's part of a round."""
+        gate, base = self._plan.gate, str(ask.weights)
+        reference = reference_of(standing_scores(self._book, base), higher=self._higher) if gate else None
         try:
-            event = rounds.run(RoundCommand(round=number, weights=weights, validate_only=validate_only))
+            event = self._rounds.run(_command(ask, reference, gate.tolerance if gate else 0.0, self._higher))
         except PipelineError:
-            return None, None  # as at a hub, a site whose training failed sends nothing
-        return event.update, event.score.value
+            return Answer(None, None)  # as at a hub, a site whose training failed sends nothing
+        value = judged(self._plan, _told(event.score), _told(event.personal) if event.personal else None).value
+        verdict: Verdict | None = None
+        if gate is not None and ask.evaluate:
+            verdict = verdict_on(gate, value, reference, higher=self._higher)
+            first = next((place for place, entry in enumerate(self._book) if entry[0] == base), len(self._book))
+            self._book[first:] = [(base, value, verdict)]
+        return Answer(
+            update=event.update,
+            value=value,
+            cases=self._cases,
+            verdict=verdict,
+            shared=event.score.value,
+            personal=event.personal.value if event.personal else None,
+            alone=event.alone.value if event.alone else None,
+        )
 
-    return SimulatedSite(silo_id, len(cases_of(read_manifest(cohort), "train")), train)
+
+def _privacy(plan: StudyPlan, cohort: Path, silo_id: str) -> Any:
+    """Return the noise of a simulated silo: as much as a real one's, but from the plan's seed, so it hides nothing."""
+    from pipelines.cohort import cases_of, read_manifest
+    from pipelines.job import LocalPrivacy
+    from pipelines.privacy.accounting import noise_for
+
+    if not isinstance(plan.privacy, PatientPrivacy):
+        return None
+    patients = len({entry.patient for entry in cases_of(read_manifest(cohort), "train")})
+    steps, promise = patient_steps(plan, patients), plan.privacy
+    return LocalPrivacy(
+        noise_multiplier=noise_for(promise.epsilon, promise.delta, rate=steps.rate, steps=steps.planned),
+        rate=steps.rate,
+        steps=steps.a_round,
+        clipping_norm=promise.clipping_norm,
+        clipping_quantile=promise.clipping_quantile,
+        images_per_patient=promise.images_per_patient,
+        noise_key=hex_part(digest_bytes(f"{plan.seed} {silo_id}".encode())),
+    )
+
+
+def _command(ask: Ask, reference: float | None, tolerance: float, higher: bool) -> "RoundCommand":
+    from pipelines.job import RoundCommand
+
+    return RoundCommand(
+        round=ask.round,
+        weights=ask.weights,
+        validate_only=ask.validate_only,
+        evaluate=ask.evaluate,
+        control=ask.control,
+        standing=ask.standing,
+        reference=reference,
+        tolerance=tolerance,
+        higher=higher,
+    )
+
+
+def _told(score: "Score") -> SiteScore:
+    return SiteScore(metric=score.metric, value=score.value, cases=score.cases)

@@ -53,8 +53,31 @@ def print_study(study: Record) -> None:
     output().print(line, markup=False, soft_wrap=True)
     columns = ["round", "state", "sites", f"{study['metric']} (by cases)", "rejected or late"]
     print_table(columns, [_row(entry) for entry in study["rounds"]])
+    if study["best_round"] is not None:
+        output().print(f"Best model so far: that of round {study['best_round']}")
     if study["final_model"]:
         output().print(f"Final model {study['final_model']}", soft_wrap=True)
+
+
+def print_report(study: Record) -> None:
+    """Print what each site gets of a study: its scores of the global model, of its own, and of the one alone."""
+    print_study(study)
+    made = report_round(study)
+    rows = []
+    for curve in study["curves"]:
+        points = {point["made"]: point for point in curve["points"]}
+        told = points.get(made, {})
+        rows.append([curve["silo"], *(told.get(name) for name in ("score", "personal", "alone", "verdict"))])
+    title = f"{study['metric']} at each site after round {made}"
+    print_table(["site", "global", "personal", "alone", "verdict"], rows, title=title)
+
+
+def report_round(study: Record) -> int | None:
+    """Return the round whose model a report is about: the registered one's, else the last that was scored."""
+    evaluation, schedule = study["plan"]["evaluation"], study["plan"]["schedule"]
+    if evaluation["keep"] == "best" and schedule["name"] != "buffered" and study["best_round"] is not None:
+        return int(study["best_round"])
+    return max((point["made"] for curve in study["curves"] for point in curve["points"]), default=None)
 
 
 def _row(entry: Record) -> list[Any]:

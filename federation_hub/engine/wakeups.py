@@ -41,6 +41,11 @@ class Wakeups:
             if self._stopped:
                 raise EngineStopped
 
+    @property
+    def stopped(self) -> bool:
+        """Whether the engine of this process is shutting down."""
+        return self._stopped
+
     def stop(self) -> None:
         """End every wait, present and future."""
         with self._changed:

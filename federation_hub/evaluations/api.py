@@ -12,12 +12,23 @@ from federation_hub.benchmarks.service import find
 from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.db import now
 from federation_hub.evaluations import leases
-from federation_hub.evaluations.messages import EvaluationList, EvaluationView
+from federation_hub.evaluations.boards import refresh_boards
+from federation_hub.evaluations.disputes import dispute, owns, result_view, settle
+from federation_hub.evaluations.matrix import matrix, sites_asked
+from federation_hub.evaluations.messages import (
+    Dispute,
+    EvaluationList,
+    EvaluationView,
+    Matrix,
+    ResultView,
+    Retry,
+    Settlement,
+)
 from federation_hub.evaluations.polls import look
 from federation_hub.evaluations.results import receive_result
 from federation_hub.evaluations.rules import wait_seconds
-from federation_hub.evaluations.service import plan_evaluations
-from federation_hub.evaluations.tables import Evaluation, Task
+from federation_hub.evaluations.service import Again, plan_evaluations
+from federation_hub.evaluations.tables import EstimateBlockRow, Evaluation, Task
 from federation_hub.evaluations.tasks import own_task
 from federation_hub.models.messages import OfBenchmark
 from federation_hub.models.tables import Model
@@ -116,19 +127,65 @@ def evaluation(evaluation_id: str) -> EvaluationView:
     blueprint,
     "POST",
     "/benchmarks/<name>/<int:version>/evaluations",
+    body=Retry,
     returns=EvaluationList,
     roles={"benchmark-owner", "hub-admin"},
 )
-def evaluate_again(name: str, version: int) -> EvaluationList:
-    """Offer every approved cohort an evaluation again, also those that declined; a visible further attempt."""
+def evaluate_again(name: str, version: int, body: Retry) -> EvaluationList:
+    """Offer approved cohorts an evaluation again, also those that declined; a visible further attempt."""
     actor = current_actor()
     with services().database.session() as session:
         benchmark = find(session, name, version)
-        if not _owns(benchmark, actor):
+        if not owns(benchmark, actor):
             raise MedSiloError("not-permitted")
-        made = plan_evaluations(session, benchmark, again=True)
+        if body.silo_id is not None and all(silo.id != body.silo_id for silo in sites_asked(session, benchmark)):
+            raise MedSiloError("not-found")
+        made = plan_evaluations(session, benchmark, again=Again(body.silo_id, body.reason))
         rows = [session.get_one(Evaluation, evaluation_id) for evaluation_id in made]
         return EvaluationList(evaluations=tuple(_view(session, row, benchmark, actor) for row in rows))
+
+
+@route(
+    blueprint,
+    "GET",
+    "/benchmarks/<name>/<int:version>/matrix",
+    returns=Matrix,
+    roles={"benchmark-owner", "hub-admin"},
+)
+def benchmark_matrix(name: str, version: int) -> Matrix:
+    """Tell the benchmark's owner where every model stands at every site, and why a cell is empty."""
+    with services().database.reading() as session:
+        benchmark = find(session, name, version)
+        if not owns(benchmark, current_actor()):
+            raise MedSiloError("not-permitted")
+        return matrix(session, benchmark)
+
+
+@route(blueprint, "POST", "/evaluations/<evaluation_id>/dispute", body=Dispute, returns=ResultView, roles=PERSON)
+def dispute_result(evaluation_id: str, body: Dispute) -> ResultView:
+    """Dispute a hospital's result for a coded reason: it leaves the board until the benchmark's owner has decided."""
+    hub = services()
+    with hub.database.session() as session:
+        row = dispute(session, evaluation_id, body.reason, current_actor())
+        refresh_boards(session, hub, [session.get_one(Benchmark, row.benchmark_id)])
+        return result_view(row)
+
+
+@route(
+    blueprint,
+    "POST",
+    "/evaluations/<evaluation_id>/settlement",
+    body=Settlement,
+    returns=ResultView,
+    roles={"benchmark-owner", "hub-admin"},
+)
+def settle_dispute(evaluation_id: str, body: Settlement) -> ResultView:
+    """Uphold a disputed result, or withdraw it for good; whoever disputed it cannot decide."""
+    hub = services()
+    with hub.database.session() as session:
+        row = settle(session, evaluation_id, uphold=body.uphold, reason=body.reason, actor=current_actor())
+        refresh_boards(session, hub, [session.get_one(Benchmark, row.benchmark_id)])
+        return result_view(row)
 
 
 def _wake(hub: Services, study_id: str | None) -> None:
@@ -136,13 +193,8 @@ def _wake(hub: Services, study_id: str | None) -> None:
         hub.engine.notify(study_id)
 
 
-def _owns(benchmark: Benchmark, actor: Actor) -> bool:
-    owner = "benchmark-owner" in actor.roles and benchmark.owner_organisation_id == actor.organisation_id
-    return owner or "hub-admin" in actor.roles
-
-
 def _may_see(session: Session, row: Evaluation, benchmark: Benchmark, actor: Actor) -> bool:
-    if _owns(benchmark, actor):
+    if owns(benchmark, actor):
         return True
     owners = session.scalars(select(Model.owner_organisation_id).where(Model.digest.in_(row.models)))
     return actor.organisation_id in set(owners)
@@ -150,16 +202,19 @@ def _may_see(session: Session, row: Evaluation, benchmark: Benchmark, actor: Act
 
 def _view(session: Session, row: Evaluation, benchmark: Benchmark, actor: Actor) -> EvaluationView:
     task = session.scalar(select(Task).where(Task.evaluation_id == row.id))
+    block = session.scalar(select(EstimateBlockRow).where(EstimateBlockRow.evaluation_id == row.id))
     return EvaluationView(
         evaluation_id=row.id,
         benchmark=benchmark.name,
         benchmark_version=benchmark.version,
-        silo_id=row.silo_id if _owns(benchmark, actor) else None,
+        silo_id=row.silo_id if owns(benchmark, actor) else None,
         models=tuple(row.models),
         attempt=row.attempt,
         state=row.state,
         task_state=task.state if task else None,
         code=row.code,
+        reason=row.reason,
+        result=result_view(block) if block else None,
         refused=row.refused,
         held=task.held if task else False,
         progress_done=task.progress_done if task else 0,

@@ -90,7 +90,8 @@ def store(session: Session, task: Task, evaluation: Evaluation, block: EstimateB
     )
     for row in session.scalars(earlier).all():
         before, row.state = row.state, BLOCK.after(row.state, "supersede")
-        record(session, SYSTEM, "block.supersede", row.digest, before, row.state)
+        row.reason = evaluation.reason
+        record(session, SYSTEM, "block.supersede", row.digest, before, row.state, evaluation.reason)
     row = EstimateBlockRow(
         digest=digest_bytes(envelope.payload_bytes()),
         evaluation_id=evaluation.id,

@@ -13,6 +13,7 @@ from federation_hub.associations.tables import Association
 from federation_hub.benchmarks.service import reference_to
 from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.db import now
+from federation_hub.entries.tables import Entry
 from federation_hub.evaluations.rules import EVALUATION
 from federation_hub.evaluations.tables import Evaluation, Task
 from federation_hub.evaluations.tasks import cancel, offer
@@ -22,7 +23,7 @@ from silo_node.wire.models import ModelReference
 from silo_node.wire.tasks import EvaluationTask
 
 MODELS_A_BLOCK = 50
-"""The wire's limit; beyond it the newest models are evaluated together with the baselines."""
+"""The wire's limit; beyond it those of the highest priority, then the newest, go together with the baselines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +37,32 @@ class Candidate:
     owner: str = ""
     """The organisation, by the name sites see."""
 
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """A wish to ask cohorts once more: all of them or one silo's, for a coded reason."""
+
+    silo_id: str | None = None
+    reason: str | None = None
+
+    def concerns(self, cohort: Cohort) -> bool:
+        return self.silo_id in (None, cohort.silo_id)
+
 
 def models_to_evaluate(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
     """Return the models of one evaluation in the order of its vectors: by digest, so that the order tells nothing."""
-    kept = sorted(candidates, key=lambda entry: (not entry.baseline, -entry.age))[:MODELS_A_BLOCK]
+    kept = sorted(candidates, key=lambda entry: (not entry.baseline, -entry.priority, -entry.age))[:MODELS_A_BLOCK]
     return tuple(sorted(kept, key=lambda entry: entry.digest))
 
 
-def plan_evaluations(session: Session, benchmark: Benchmark, *, again: bool = False) -> list[str]:
+def plan_evaluations(session: Session, benchmark: Benchmark, *, again: Again | None = None) -> list[str]:
     """Bring evaluations in line with the approved models and cohorts of a benchmark; return the new ones' ids.
 
     Each approved cohort gets one evaluation of all approved models together, since only scores on the same cases have
     a covariance. An offered but unclaimed one for other models is replaced; one that a silo is working on is left, and
-    its end brings the plan up to date. Without ``again``, the same models are not sent to a cohort twice.
+    its end brings the plan up to date. The same models are not sent to a cohort twice, but where ``again`` says so.
     """
     session.flush()
     models = models_to_evaluate(_approved_models(session, benchmark))
@@ -60,7 +74,12 @@ def plan_evaluations(session: Session, benchmark: Benchmark, *, again: bool = Fa
     session.flush()
     busy = {evaluation.cohort_id for evaluation in _open(session, benchmark)}
     free = [cohort for cohort_id, cohort in approved.items() if cohort_id not in busy]
-    return [_create(session, benchmark, cohort, models) for cohort in free if _wanted(session, cohort, models, again)]
+    asked = {cohort.id: again for cohort in free if again is not None and again.concerns(cohort)}
+    return [
+        _create(session, benchmark, cohort, models, asked.get(cohort.id, Again()).reason)
+        for cohort in free
+        if _wanted(session, cohort, models, cohort.id in asked)
+    ]
 
 
 def close(session: Session, evaluation: Evaluation, event: str, actor: Actor, code: str | None = None) -> None:
@@ -74,16 +93,22 @@ def close(session: Session, evaluation: Evaluation, event: str, actor: Actor, co
 
 def _approved_models(session: Session, benchmark: Benchmark) -> list[Candidate]:
     rows = session.execute(
-        select(Model, Organisation.name)
+        select(Model, Organisation.name, Entry)
         .join(Association, Association.model_digest == Model.digest)
         .join(Organisation, Organisation.id == Model.owner_organisation_id)
+        .outerjoin(Entry, (Entry.model_digest == Model.digest) & (Entry.benchmark_id == benchmark.id))
         .where(Association.benchmark_id == benchmark.id, Association.state == "approved", Model.state == "accepted")
         .order_by(Association.decided, Model.digest)
     )
     return [
-        Candidate(model.digest, model.size, bool(model.card.get("baseline")), age, owner)
-        for age, (model, owner) in enumerate(rows.all())
+        Candidate(model.digest, model.size, is_baseline(model, entry), age, owner, entry.priority if entry else 0)
+        for age, (model, owner, entry) in enumerate(rows.all())
     ]
+
+
+def is_baseline(model: Model, entry: Entry | None) -> bool:
+    """Tell whether a model is a baseline: as the benchmark's owner says, else as its card does."""
+    return bool(model.card.get("baseline")) if entry is None or entry.baseline is None else entry.baseline
 
 
 def _approved_cohorts(session: Session, benchmark: Benchmark) -> dict[str, Cohort]:
@@ -119,7 +144,9 @@ def _wanted(session: Session, cohort: Cohort, models: tuple[Candidate, ...], aga
     return again or last is None or last.models != [model.digest for model in models]
 
 
-def _create(session: Session, benchmark: Benchmark, cohort: Cohort, models: tuple[Candidate, ...]) -> str:
+def _create(
+    session: Session, benchmark: Benchmark, cohort: Cohort, models: tuple[Candidate, ...], reason: str | None
+) -> str:
     digests = [model.digest for model in models]
     evaluation = Evaluation(
         benchmark_id=benchmark.id,
@@ -127,6 +154,7 @@ def _create(session: Session, benchmark: Benchmark, cohort: Cohort, models: tupl
         silo_id=cohort.silo_id,
         models=digests,
         attempt=_earlier_attempts(session, cohort, digests) + 1,
+        reason=reason,
         state="open",
     )
     session.add(evaluation)

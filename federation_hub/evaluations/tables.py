@@ -68,6 +68,9 @@ class Evaluation(Base):
 
     state: Mapped[str] = mapped_column(String(16), default="open")
     code: Mapped[str | None] = mapped_column(String(60))
+    reason: Mapped[str | None] = mapped_column(String(60))
+    """Why it was asked for again, where somebody said so."""
+
     refused: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
     """Models the site did not run, by digest, with its code for each; the others are in the block."""
 
@@ -93,6 +96,11 @@ class EstimateBlockRow(Base):
     cohort_id: Mapped[str] = mapped_column(ForeignKey("cohort.id"), index=True)
     silo_id: Mapped[str] = mapped_column(ForeignKey("silo.id"), index=True)
     state: Mapped[str] = mapped_column(String(16), default="accepted")
+    reason: Mapped[str | None] = mapped_column(String(60))
+    """Why it was disputed, withdrawn or superseded."""
+
+    disputed_by: Mapped[str | None] = mapped_column(String(40))
+    disputed_organisation_id: Mapped[str | None] = mapped_column(String(40))
     block: Mapped[dict[str, Any]]
     """An ``EstimateBlock`` as JSON."""
 

@@ -6,11 +6,14 @@ from pydantic import Field
 from federation_hub.api import current_actor, route
 from federation_hub.benchmarks.service import find
 from federation_hub.leaderboards.csv_table import board_csv
+from federation_hub.leaderboards.curves import curves_of
+from federation_hub.leaderboards.inputs import inputs_bytes
 from federation_hub.leaderboards.reading import read_board
-from federation_hub.leaderboards.service import gather, latest, publish_site, snapshot_of
+from federation_hub.leaderboards.service import gather, latest, publish_site, readable_inputs, snapshot_of
 from federation_hub.leaderboards.snapshots import snapshot_bytes
 from federation_hub.services import services
 from silo_node.wire.base import Message
+from silo_node.wire.canonical import canonical_bytes
 from silo_node.wire.cohorts import Publication
 from silo_node.wire.digests import digest_bytes
 
@@ -71,6 +74,23 @@ def snapshot(digest: str) -> Response:
 def snapshot_csv(digest: str) -> Response:
     """Return one snapshot as CSV."""
     return _answer(board_csv(read_board(_kept(digest))).encode(), "text/csv", digest, _FOREVER)
+
+
+@route(blueprint, "GET", "/snapshots/<digest>/inputs", returns_bytes=True)
+def snapshot_inputs(digest: str) -> Response:
+    """Return what a snapshot was computed from, for `medsilo leaderboard recompute`.
+
+    Public where every hospital on the board lets its own results be shown; else for the benchmark's owner alone.
+    """
+    with services().database.reading() as session:
+        body = inputs_bytes(readable_inputs(session, digest, current_actor()))
+    return _answer(body, "application/json", digest)
+
+
+@route(blueprint, "GET", "/snapshots/<digest>/curves/<model>", returns_bytes=True)
+def snapshot_curves(digest: str, model: str) -> Response:
+    """Return a model's ROC, precision-recall and calibration curves with the bands that are guaranteed."""
+    return _answer(canonical_bytes(curves_of(digest, model)), "application/json", digest, _FOREVER)
 
 
 def _standing(name: str, version: int | None) -> bytes:

@@ -1,8 +1,8 @@
 """A leaderboard as pages, tables and clients read it: frozen values, whatever the snapshot's JSON looks like."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from silo_node.wire.benchmarks import Direction
 
@@ -28,6 +28,7 @@ class SiteValue:
     estimate: Estimate
     worst: bool = False
     under_floor: bool = False
+    cases: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class Entry:
     """Probability of being the best, 0 to 1."""
 
     top_three: float | None
-    sites: tuple[SiteValue, ...]
+    sites: Sequence[SiteValue]
     worst: SiteValue | None
     best_worst_gap: float | None
     site_count: int
@@ -86,9 +87,22 @@ class Entry:
     rules_within: int | None = None
     """How many of the rules rank it within its printed range."""
 
+    rank_draws: tuple[int, tuple[int, ...]] | None = None
+    """The best rank a draw gave it, and how many draws gave it that rank, the next, and so on; on large boards None."""
+
+    reach: tuple[float, float] | None = None
+    """The lowest and the highest value among the sites that are shown, for an axis over all of them."""
+
+    tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Pooled counts of each class or structure: ``operating_points``, or ``failures``, ``volume`` and ``quantiles``."""
+
     @property
     def rank_text(self) -> str:
         return rank_range(self.rank_low, self.rank_high)
+
+    def at(self, site: str) -> SiteValue:
+        """Return its value at a hospital; without one where there is none, or none to be seen."""
+        return next((found for found in self.sites if found.site == site), SiteValue(site, Estimate(None)))
 
     @property
     def drawn_text(self) -> str:
@@ -106,6 +120,8 @@ class Comparison:
     sites: int
     apart: bool
     """The adjusted difference excludes zero."""
+
+    digests: tuple[str, str] = ("", "")
 
 
 @dataclass(frozen=True, slots=True)

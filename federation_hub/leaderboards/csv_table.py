@@ -1,10 +1,9 @@
 """A board as a CSV table for spreadsheets."""
 
-import csv
-import io
 from collections.abc import Iterator
 
 from federation_hub.leaderboards.board import Board, Entry
+from federation_hub.web.data_tables import DataTable
 
 COLUMNS = (
     "rank_low",
@@ -31,17 +30,17 @@ COLUMNS = (
     "cases",
     "failed",
 )
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def board_table(board: Board) -> DataTable:
+    """Return the ranked entries as a table, in the order of the board."""
+    rows = tuple(tuple(_values(board, entry)) for entry in board.entries)
+    return DataTable("leaderboard", "Every ranked model", COLUMNS, rows)
 
 
 def board_csv(board: Board) -> str:
     """Return the ranked entries as CSV with a header line, in the order of the board."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow(COLUMNS)
-    for entry in board.entries:
-        writer.writerow([_cell(value) for value in _values(board, entry)])
-    return text.getvalue()
+    return board_table(board).csv()
 
 
 def _values(board: Board, entry: Entry) -> Iterator[str | float | None]:
@@ -52,8 +51,3 @@ def _values(board: Board, entry: Entry) -> Iterator[str | float | None]:
     worst = entry.worst
     yield from (worst.site, worst.estimate.value, worst.estimate.low, worst.estimate.high) if worst else (None,) * 4
     yield from (entry.best_worst_gap, entry.site_count, entry.cases, entry.failed)
-
-
-def _cell(value: str | float | None) -> str | float | None:
-    """Return a cell no spreadsheet takes for a formula (OWASP, CSV injection)."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

@@ -3,13 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from flask import Blueprint, request
+from flask import Blueprint, Response, request
 from markupsafe import Markup
 from sqlalchemy.orm import Session
 
 from federation_hub.benchmarks.service import find, versions
 from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.leaderboards.board import Board
+from federation_hub.leaderboards.curves import curves_of
+from federation_hub.leaderboards.exports import board_tables
+from federation_hub.leaderboards.figures import figures_view
 from federation_hub.leaderboards.query import parse_query
 from federation_hub.leaderboards.reading import empty_board, read_board
 from federation_hub.leaderboards.service import latest, snapshot_of
@@ -17,10 +20,13 @@ from federation_hub.leaderboards.tables import Snapshot
 from federation_hub.leaderboards.view import board_view
 from federation_hub.services import services
 from federation_hub.stored import read_stored
+from federation_hub.web.data_tables import FOR_EVER, answer
 from federation_hub.web.rendering import link, page
+from federation_hub.web.structured import benchmark_dataset, script
 from federation_hub.web.words import arrow, metric_name, plural, state
 from silo_node.web.formats import minute, score
 from silo_node.wire.benchmarks import BenchmarkDefinition
+from silo_node.wire.errors import MedSiloError
 
 blueprint = Blueprint("leaderboard_pages", __name__)
 API = "/api/v1"
@@ -40,7 +46,18 @@ class BoardPage:
 
     retired: bool
     json_href: str
+    figures_href: str | None
     csv_href: str
+    tables: str | None
+    """Where the tables are as data: below the snapshot, so that what was cited stays what it was."""
+
+    about: str
+    sites: str
+    compare: str
+    standing: bool
+    """It is the board as it stands now, which pairs are compared on."""
+
+    structured: Markup
     facts: Facts
 
 
@@ -50,8 +67,8 @@ def benchmark(name: str) -> str:
     return _standing(name, None)
 
 
-@blueprint.get("/benchmarks/<name>/<int:version>")
-def benchmark_version(name: str, version: int) -> str:
+@blueprint.get("/benchmarks/<name>/<int:version>/leaderboard")
+def leaderboard_of_version(name: str, version: int) -> str:
     """Show the standing leaderboard of one version."""
     return _standing(name, version)
 
@@ -65,16 +82,66 @@ def snapshot(digest: str) -> str:
         return _page(session, row, found, link("snapshots", digest), f"{API}/snapshots/{digest}")
 
 
+@blueprint.get("/snapshots/<digest>/<table>.<any(csv, json):form>")
+def snapshot_table(digest: str, table: str, form: str) -> Response:
+    """Return one table of a snapshot as data."""
+    with services().database.reading() as session:
+        board = read_board(snapshot_of(session, digest).body)
+    return answer(board_tables(board), table, form, caching=FOR_EVER)
+
+
+@blueprint.get("/benchmarks/<name>/figures")
+def benchmark_figures(name: str) -> str:
+    """Show the figures of the standing leaderboard."""
+    with services().database.reading() as session:
+        row = find(session, name, None)
+        found = latest(session, name, row.version)
+        if found is None:
+            raise MedSiloError("not-found")
+        return _figures(row, found)
+
+
+@blueprint.get("/snapshots/<digest>/figures")
+def snapshot_figures(digest: str) -> str:
+    """Show the figures of one snapshot."""
+    with services().database.reading() as session:
+        found = snapshot_of(session, digest)
+        return _figures(session.get_one(Benchmark, found.benchmark_id), found)
+
+
+def _figures(row: Benchmark, found: Snapshot) -> str:
+    board = read_board(found.body)
+    if not board.ranked:
+        raise MedSiloError("not-found")
+    view = figures_view(board, curves=lambda model: curves_of(found.digest, model))
+    return page(
+        "figures.html",
+        figures=view,
+        board=board,
+        title=row.definition["title"],
+        provenance=row.definition["provenance"],
+        superseded=found.superseded_by is not None,
+        board_href=link("snapshots", found.digest),
+        standing_href=link("benchmarks", row.name),
+    )
+
+
 def _standing(name: str, version: int | None) -> str:
     with services().database.reading() as session:
         row = find(session, name, version)
-        own = link("benchmarks", name) if version is None else link("benchmarks", name, version)
+        own = link("benchmarks", name) if version is None else board_link(row)
         return _page(session, row, latest(session, name, row.version), own, None)
+
+
+def board_link(row: Benchmark) -> str:
+    """Return where the board of a benchmark version is."""
+    return link("benchmarks", row.name, row.version, "leaderboard")
 
 
 def _page(session: Session, row: Benchmark, found: Snapshot | None, path: str, api: str | None) -> str:
     definition = read_stored(BenchmarkDefinition, row.definition)
     board = empty_board(definition) if found is None else read_board(found.body)
+    older = _present(session, row, found)
     address = api or f"{API}/benchmarks/{row.name}/leaderboard"
     suffix = "" if api else f"?version={row.version}"
     about = BoardPage(
@@ -82,10 +149,17 @@ def _page(session: Session, row: Benchmark, found: Snapshot | None, path: str, a
         summary=definition.summary,
         eyebrow=_eyebrow(definition, found),
         provenance=definition.provenance,
-        older=_present(session, row, found),
+        older=older,
         retired=row.state == "retired",
         json_href=f"{address}{suffix}",
+        figures_href=link("snapshots", found.digest, "figures") if found is not None and board.ranked else None,
         csv_href=f"{address}.csv{suffix}",
+        tables=link("snapshots", found.digest) if found is not None else None,
+        about=link("benchmarks", row.name, row.version),
+        sites=link("benchmarks", row.name, "sites"),
+        compare=link("benchmarks", row.name, "compare"),
+        standing=older is None,
+        structured=script(benchmark_dataset(row, definition, found)),
         facts=_facts(session, row, definition, board, found),
     )
     return page("leaderboard.html", view=board_view(board, parse_query(request.args), path), page=about)
@@ -108,9 +182,9 @@ def _facts(
     session: Session, row: Benchmark, definition: BenchmarkDefinition, board: Board, found: Snapshot | None
 ) -> Facts:
     others = [entry.version for entry in versions(session, row.name) if entry.version != row.version]
-    limits = definition.disclosure
+    limits, about = definition.disclosure, link("benchmarks", row.name, row.version)
     facts: list[tuple[str, str | Markup]] = [
-        ("Benchmark", f"{row.name}, version {row.version}, {state(row.state)}"),
+        ("Benchmark", _links({f"{row.name}, version {row.version}": about}) + f", {state(row.state)}"),
         ("Data", f"{definition.data_source}; {definition.licence}"),
         ("Labels", ", ".join(definition.labels)),
         ("Metrics", ", ".join(_metric(definition))),
@@ -119,7 +193,10 @@ def _facts(
     ]
     if others:
         facts.append(
-            ("Other versions", _links({str(version): link("benchmarks", row.name, version) for version in others}))
+            (
+                "Other versions",
+                _links({str(version): link("benchmarks", row.name, version, "leaderboard") for version in others}),
+            )
         )
     if found is not None:
         here = Markup('<a href="{}"><code class="digest">{}</code></a>').format(

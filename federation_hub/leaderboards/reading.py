@@ -1,12 +1,12 @@
 """Reading a snapshot's bytes back as a board."""
 
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from typing import Any, Literal
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property, lru_cache
+from typing import Any, Literal, overload
 
 from federation_hub.leaderboards.board import Badge, Board, Comparison, Entry, Estimate, SiteValue, Waiting
 from silo_node.wire.benchmarks import BenchmarkDefinition
-from silo_node.wire.canonical import parse_object
 
 UNNAMED = "a hospital not shown"
 ATTESTED = Badge("silo-attested")
@@ -16,10 +16,10 @@ Json = Mapping[str, Any]
 @lru_cache(maxsize=32)
 def read_board(body: bytes) -> Board:
     """Return the board a snapshot holds. Snapshots never change, so the last ones read are kept."""
-    snapshot = parse_object(body)
+    snapshot = json.loads(body)
     rows = [row for row in snapshot["rows"] if row["status"] in ("ranked", "compared")]
     names = {row["model"]: row["name"] for row in snapshot["rows"]}
-    sites = _ordered({cell["site"] for row in rows for cell in row["per_site"]})
+    sites = _ordered(set(snapshot["shown_sites"]))
     return Board(
         metric=snapshot["metric"]["name"],
         direction=snapshot["metric"]["direction"],
@@ -63,7 +63,7 @@ def _entry(snapshot: Json, row: Json, sites: Sequence[str]) -> Entry:
         prediction=_pair(row["prediction"]),
         first=row["probability_best"],
         top_three=row["probability_top3"],
-        sites=_site_values(snapshot, row, sites),
+        sites=_SiteRow(snapshot, row, sites),
         worst=_worst(snapshot, row),
         best_worst_gap=row["gap"],
         site_count=row["sites"],
@@ -82,6 +82,9 @@ def _entry(snapshot: Json, row: Json, sites: Sequence[str]) -> Entry:
         subgroups={f"{group['attribute']}: {group['level']}": _estimate(group) for group in row["subgroups"]},
         rule_ranks=tuple(order["ranks"].get(row["model"]) for order in snapshot["sensitivity"]),
         rules_within=row["rules_within"],
+        rank_draws=_rank_draws(row["rank_draws"]),
+        reach=_reach(row["per_site"]["estimate"]),
+        tables=row["tables"],
     )
 
 
@@ -89,6 +92,8 @@ def _badges(row: Json, listed: Json) -> tuple[Badge, ...]:
     badges = [Badge("baseline")] if row["baseline"] else []
     if listed["study"] is not None:
         badges.append(Badge("federated study", f"/studies/{listed['study']}"))
+    if (listed.get("attempt") or 1) > 1:
+        badges.append(Badge(f"attempt {listed['attempt']}"))
     return (*badges, ATTESTED)
 
 
@@ -113,6 +118,10 @@ def _pair(interval: Json | None) -> tuple[float, float] | None:
     return interval["low"], interval["high"]
 
 
+def _rank_draws(draws: Json | None) -> tuple[int, tuple[int, ...]] | None:
+    return (draws["first"], tuple(draws["counts"])) if draws else None
+
+
 def _misses_floor(snapshot: Json, value: float | None) -> bool:
     floor, higher = snapshot["metric"]["floor"], snapshot["metric"]["direction"] == "higher"
     if floor is None or value is None:
@@ -120,16 +129,53 @@ def _misses_floor(snapshot: Json, value: float | None) -> bool:
     return bool(value < floor if higher else value > floor)
 
 
-def _site_values(snapshot: Json, row: Json, sites: Sequence[str]) -> tuple[SiteValue, ...]:
-    cells = {cell["site"]: cell for cell in row["per_site"]}
-    worst = (row["worst_site"] or {}).get("site")
-    return tuple(_site_value(snapshot, site, cells.get(site), worst == site) for site in sites)
+class _SiteRow(Sequence[SiteValue]):
+    """A row's cells, read when somebody looks: a board of 1,000 models and 100 sites has 100,000, a page 2,500."""
+
+    def __init__(self, snapshot: Json, row: Json, sites: Sequence[str]) -> None:
+        self._snapshot, self._row, self._sites = snapshot, row, sites
+
+    @cached_property
+    def _values(self) -> tuple[SiteValue, ...]:
+        cells = _cells(self._snapshot["shown_sites"], self._row["per_site"])
+        worst = (self._row["worst_site"] or {}).get("site")
+        return tuple(_site_value(self._snapshot, site, cells.get(site), worst == site) for site in self._sites)
+
+    def __len__(self) -> int:
+        return len(self._sites)
+
+    def __iter__(self) -> Iterator[SiteValue]:
+        return iter(self._values)
+
+    @overload
+    def __getitem__(self, index: int) -> SiteValue: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[SiteValue, ...]: ...
+    def __getitem__(self, index: int | slice) -> SiteValue | tuple[SiteValue, ...]:
+        return self._values[index]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and self._values == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(self._values)
+
+
+def _reach(values: Sequence[float]) -> tuple[float, float] | None:
+    return (min(values), max(values)) if values else None
+
+
+def _cells(names: Sequence[str], columns: Json) -> dict[str, Json]:
+    """Return a row's cells by site, from the columns a snapshot keeps them in."""
+    keys = ("estimate", "low", "high", "cases")
+    cells = (dict(zip(keys, values, strict=True)) for values in zip(*(columns[key] for key in keys), strict=True))
+    return {names[site]: cell for site, cell in zip(columns["sites"], cells, strict=True)}
 
 
 def _site_value(snapshot: Json, site: str, cell: Json | None, worst: bool) -> SiteValue:
     if cell is None:
         return SiteValue(site, Estimate(None))
-    return SiteValue(site, _estimate(cell), worst, _misses_floor(snapshot, cell["estimate"]))
+    return SiteValue(site, _estimate(cell), worst, _misses_floor(snapshot, cell["estimate"]), cell["cases"])
 
 
 def _worst(snapshot: Json, row: Json) -> SiteValue | None:
@@ -148,6 +194,7 @@ def _comparison(pair: Json, names: Mapping[str, str]) -> Comparison:
         p_adjusted=pair["p_adjusted"],
         sites=pair["sites"],
         apart=pair["separated"],
+        digests=(pair["a"], pair["b"]),
     )
 
 

@@ -9,7 +9,11 @@ from federation_hub.accounts.tables import Organisation
 from federation_hub.associations.tables import Association
 from federation_hub.benchmarks.service import find
 from federation_hub.benchmarks.tables import Benchmark
+from federation_hub.entries.service import kept_back
+from federation_hub.entries.tables import Entry
+from federation_hub.evaluations.service import is_baseline
 from federation_hub.evaluations.tables import EstimateBlockRow
+from federation_hub.leaderboards.inputs import from_manifest, manifest, open_to_all
 from federation_hub.leaderboards.publication import sites_of_benchmark
 from federation_hub.leaderboards.snapshots import AcceptedBlock, BoardInputs, ListedModel, snapshot_bytes
 from federation_hub.leaderboards.tables import Snapshot
@@ -36,7 +40,7 @@ def refresh(session: Session, services: Services, name: str, version: int) -> st
     digest = digest_bytes(body)
     if standing is not None and standing.digest == digest:
         return digest
-    _stand(session, benchmark, digest, body, standing)
+    _stand(session, Snapshot(digest=digest, benchmark_id=benchmark.id, body=body), inputs, standing)
     return digest
 
 
@@ -54,6 +58,33 @@ def snapshot_of(session: Session, digest: str) -> Snapshot:
     if snapshot is None:
         raise MedSiloError("not-found")
     return snapshot
+
+
+def inputs_of(session: Session, snapshot: Snapshot) -> BoardInputs:
+    """Return what a snapshot was computed from; raises ``not-found`` for one that was made before that was kept."""
+    if snapshot.manifest is None:
+        raise MedSiloError("not-found")
+    benchmark = session.get_one(Benchmark, snapshot.benchmark_id)
+    rows = session.scalars(select(EstimateBlockRow).where(EstimateBlockRow.digest.in_(snapshot.manifest["blocks"])))
+    blocks = tuple(AcceptedBlock(row.digest, row.silo_id, row.block) for row in rows)
+    return from_manifest(snapshot.manifest, benchmark.definition, benchmark.digest, blocks)
+
+
+def readable_inputs(session: Session, digest: str, actor: Actor) -> BoardInputs:
+    """Return a snapshot's inputs for whoever may have them: everybody, or only those who answer for the benchmark.
+
+    Raises ``not-found``, and ``inputs-withheld`` where a hospital keeps its own results to itself, then or by now.
+    """
+    snapshot = snapshot_of(session, digest)
+    inputs = inputs_of(session, snapshot)
+    benchmark = session.get_one(Benchmark, snapshot.benchmark_id)
+    answers = "benchmark-owner" in actor.roles and actor.organisation_id == benchmark.owner_organisation_id
+    if answers or "hub-admin" in actor.roles:
+        return inputs
+    present = sites_of_benchmark(session, benchmark.name)
+    if not open_to_all(inputs) or not all(present[block.silo_id].shown for block in inputs.blocks):
+        raise MedSiloError("inputs-withheld")
+    return inputs
 
 
 def publish_site(session: Session, services: Services, silo_id: str, wish: Publication, actor: Actor) -> None:
@@ -89,16 +120,17 @@ def _standing(session: Session, benchmark: Benchmark) -> Snapshot | None:
     )
 
 
-def _stand(session: Session, benchmark: Benchmark, digest: str, body: bytes, standing: Snapshot | None) -> None:
-    earlier = session.get(Snapshot, digest)
+def _stand(session: Session, found: Snapshot, inputs: BoardInputs, standing: Snapshot | None) -> None:
+    earlier = session.get(Snapshot, found.digest)
     if standing is not None:
-        standing.superseded_by = digest
+        standing.superseded_by = found.digest
     if earlier is not None:
         earlier.superseded_by = None
     else:
-        session.add(Snapshot(digest=digest, benchmark_id=benchmark.id, body=body))
+        found.manifest = manifest(inputs)
+        session.add(found)
     session.flush()
-    record(session, SYSTEM, "leaderboard.stand", digest, None, "standing")
+    record(session, SYSTEM, "leaderboard.stand", found.digest, None, "standing")
 
 
 def _blocks(session: Session, benchmark: Benchmark) -> tuple[AcceptedBlock, ...]:
@@ -113,20 +145,27 @@ def _blocks(session: Session, benchmark: Benchmark) -> tuple[AcceptedBlock, ...]
 
 
 def _models(session: Session, benchmark: Benchmark) -> tuple[ListedModel, ...]:
+    hidden = kept_back(session, benchmark)
     rows = session.execute(
-        select(Model, Organisation.name)
+        select(Model, Organisation.name, Entry)
         .join(Association, Association.model_digest == Model.digest)
         .join(Organisation, Organisation.id == Model.owner_organisation_id)
+        .outerjoin(Entry, (Entry.model_digest == Model.digest) & (Entry.benchmark_id == benchmark.id))
         .where(Association.benchmark_id == benchmark.id, Association.state == "approved", Model.state == "accepted")
         .order_by(Model.digest)
     )
     return tuple(
-        ListedModel(
-            digest=model.digest,
-            name=model.card["name"],
-            baseline=bool(model.card.get("baseline")),
-            organisation=organisation,
-            study=(model.lineage or {}).get("study"),
-        )
-        for model, organisation in rows
+        listed(model, organisation, entry) for model, organisation, entry in rows if model.digest not in hidden
+    )
+
+
+def listed(model: Model, organisation: str, entry: Entry | None) -> ListedModel:
+    """Return a model as boards list it; a later version says so in its name."""
+    return ListedModel(
+        digest=model.digest,
+        name=model.card["name"] if model.version == 1 else f"{model.card['name']}, version {model.version}",
+        baseline=is_baseline(model, entry),
+        organisation=organisation,
+        study=(model.lineage or {}).get("study"),
+        attempt=entry.attempt if entry else None,
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.statistics.blocks import SiteBlock, site_block
 from benchmarks.statistics.rules import benchmark_rules
-from federation_hub.leaderboards.publication import PublicSite
+from federation_hub.leaderboards.labels import PublicSite
 from silo_node.wire.canonical import canonical_bytes, message_digest
 from silo_node.wire.digests import hex_part
 
@@ -22,13 +22,17 @@ class AcceptedBlock:
 
 @dataclass(frozen=True, slots=True)
 class ListedModel:
-    """A model that has its place on the benchmark. ``study`` is the id of the study that made it."""
+    """A model that has its place on the benchmark. ``study`` is the id of the study that made it.
+
+    ``attempt`` is the organisation's how manieth model it is there.
+    """
 
     digest: str
     name: str
     baseline: bool
     organisation: str
     study: str | None
+    attempt: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +58,16 @@ def snapshot_bytes(inputs: BoardInputs) -> bytes:
     told = [inputs.sites[block.silo_id] for block in inputs.blocks]
     board = build_leaderboard(
         rules,
-        [_labelled(block, inputs.sites[block.silo_id]) for block in inputs.blocks],
+        labelled_blocks(inputs),
         [ModelEntry(model.digest, model.name, model.baseline) for model in inputs.models],
         seed=seed_of(inputs),
         named_sites=[site.label for site in told if site.shown and site.named],
         pseudonymous_sites=[site.label for site in told if site.shown and not site.named],
     )
-    entries = {model.digest: {"organisation": model.organisation, "study": model.study} for model in inputs.models}
+    entries = {
+        model.digest: {"organisation": model.organisation, "study": model.study, "attempt": model.attempt}
+        for model in inputs.models
+    }
     # Canonical JSON sorts the keys of an object, so the benchmark's own order is written as lists.
     order = {"metrics": [rule.name for rule in rules.metrics], "labels": list(rules.reported_labels)}
     return canonical_bytes(board | order | {"minimum_sites": rules.limits.minimum_sites, "entries": entries})
@@ -74,6 +81,11 @@ def seed_of(inputs: BoardInputs) -> int:
         "models": sorted(model.digest for model in inputs.models),
     }
     return int(hex_part(message_digest(named))[:8], 16) >> 1
+
+
+def labelled_blocks(inputs: BoardInputs) -> list[SiteBlock]:
+    """Return the blocks under the public labels of their hospitals."""
+    return [_labelled(block, inputs.sites[block.silo_id]) for block in inputs.blocks]
 
 
 def _labelled(block: AcceptedBlock, site: PublicSite) -> SiteBlock:

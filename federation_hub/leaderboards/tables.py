@@ -1,6 +1,7 @@
 """Snapshots of leaderboards."""
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ForeignKey, Index, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column
@@ -18,6 +19,9 @@ class Snapshot(Base):
     benchmark_id: Mapped[str] = mapped_column(ForeignKey("benchmark.id"))
     body: Mapped[bytes] = mapped_column(LargeBinary)
     """RFC 8785 canonical JSON, in the exact bytes that ``digest`` names."""
+
+    manifest: Mapped[dict[str, Any] | None]
+    """What it was computed from: blocks by digest, models, and how each hospital was told (``inputs.manifest``)."""
 
     created: Mapped[datetime] = mapped_column(default=now)
     superseded_by: Mapped[str | None] = mapped_column(String(80))

@@ -1,13 +1,15 @@
 """From a board and a query to what the leaderboard's template prints: rows with their drawings, groups, links."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from markupsafe import Markup
 
 from federation_hub.leaderboards.board import Board, Comparison, Entry
-from federation_hub.leaderboards.query import KINDS, ROWS_A_PAGE, BoardQuery, Sort, natural_order, select
+from federation_hub.leaderboards.columns import DEFAULT, SORTS, ColumnSpec, columns_of, natural_order
+from federation_hub.leaderboards.query import KINDS, ROWS_A_PAGE, BoardQuery, select
 from federation_hub.leaderboards.verdict import Answer, verdict
 from federation_hub.web.axes import Axis, nice_axis
 from federation_hub.web.charts import SiteMark, axis_plot, interval_plot, rank_plot, share_bar
@@ -15,14 +17,10 @@ from federation_hub.web.words import METRIC_BOUNDS, metric_name
 from silo_node.web.formats import chance, score
 
 PAIRS_SHOWN = 30
-COLUMNS: tuple[tuple[Sort, str], ...] = (
-    ("rank", "Rank"),
-    ("model", "Model"),
-    ("score", ""),
-    ("best", "P(best)"),
-    ("worst", "Worst hospital"),
-    ("cases", "Data"),
-)
+SITES_SHOWN = 12
+"""So many hospitals have a column of their own on the page; the data have all."""
+
+MARKS_SHOWN = 24
 KIND_WORDS = {
     "all": "All models",
     "submitted": "Submitted models",
@@ -33,12 +31,28 @@ KIND_WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column head: its label, the address that sorts by it, and its ``aria-sort`` where it sorts now."""
+    """A column head: its label, the address that sorts by it (if any), its ``aria-sort`` where it sorts now."""
 
-    key: Sort
-    label: str
-    href: str
+    spec: ColumnSpec
+    href: str | None
     sorted: str | None
+
+    @property
+    def key(self) -> str:
+        return self.spec.key
+
+    @property
+    def label(self) -> str:
+        return self.spec.label
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A column a reader may choose or leave out."""
+
+    key: str
+    label: str
+    shown: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +82,17 @@ class BoardView:
     answers: tuple[Answer, ...]
     axis: Markup
     columns: tuple[Column, ...]
+    choices: tuple[Choice, ...]
+    sorts: tuple[tuple[str, str], ...]
     groups: tuple[Group, ...]
     query: BoardQuery
     path: str
     found: int
     pages: int
     pairs: tuple[Comparison, ...]
+    sites: tuple[str, ...]
+    """The hospitals that have a column of their own."""
+
     kinds: tuple[tuple[str, str], ...] = tuple((kind, KIND_WORDS[kind]) for kind in KINDS)
 
     @property
@@ -96,7 +115,7 @@ class BoardView:
 
     @property
     def filtered(self) -> bool:
-        return self.query.kind != "all" or bool(self.query.text)
+        return self.query.kind != "all" or bool(self.query.text) or self.query.columns != DEFAULT
 
     def page_link(self, page: int) -> str:
         return self.query.link(self.path, page=page)
@@ -104,23 +123,48 @@ class BoardView:
 
 def board_view(board: Board, query: BoardQuery, path: str) -> BoardView:
     """Return the page of a board that a query asks for."""
+    specs = columns_of(board)
+    query = _heeded(query, specs)
     entries = select(board, query)
     pages = max(1, -(-len(entries) // ROWS_A_PAGE))
     page = min(query.page, pages)
     shown = entries[(page - 1) * ROWS_A_PAGE : page * ROWS_A_PAGE]
     axis = board_axis(board)
+    columns = tuple(_column(board, query, path, spec) for spec in specs if not spec.chosen or spec.key in query.columns)
     return BoardView(
         board=board,
         answers=verdict(board),
         axis=axis_plot(axis, better=board.direction, metric=metric_name(board.metric)),
-        columns=tuple(_column(board, query, path, key, label) for key, label in COLUMNS),
+        columns=columns,
+        choices=tuple(Choice(spec.key, spec.label, spec.key in query.columns) for spec in specs if spec.chosen),
+        sorts=tuple((spec.key, spec.label) for spec in specs if spec.key in SORTS),
         groups=tuple(_groups(board, shown, axis, tied=query.sort == "rank")),
-        query=BoardQuery(query.sort, query.order, query.kind, query.text, page),
+        query=replace(query, page=page),
         path=path,
         found=len(entries),
         pages=pages,
         pairs=board.comparisons[:PAIRS_SHOWN],
+        sites=sites_shown(board, shown),
     )
+
+
+def _heeded(query: BoardQuery, specs: Sequence[ColumnSpec]) -> BoardQuery:
+    """Return the query without the columns this board has not, and with a word about them."""
+    known = {spec.key for spec in specs}
+    columns = tuple(key for key in query.columns if key in known)
+    sort = query.sort if query.sort in known else "rank"
+    unheeded = [name for name, kept in (("columns", columns), ("sort", sort)) if kept != getattr(query, name)]
+    ignored = {*query.ignored, *unheeded}
+    return replace(query, columns=columns, sort=sort, ignored=tuple(sorted(ignored)))
+
+
+def sites_shown(board: Board, entries: Sequence[Entry]) -> tuple[str, ...]:
+    """Return the hospitals that get a column: all where they are few, else those where the most models are weakest."""
+    if len(board.sites) <= SITES_SHOWN:
+        return board.sites
+    weakest = [entry.worst.site for entry in entries if entry.worst is not None]
+    ordered = sorted(board.sites, key=lambda site: (-weakest.count(site), board.sites.index(site)))[:SITES_SHOWN]
+    return tuple(site for site in board.sites if site in ordered)
 
 
 def board_axis(board: Board) -> Axis:
@@ -133,21 +177,22 @@ def board_axis(board: Board) -> Axis:
     return nice_axis(values, lowest=lowest, highest=highest, ticks=7)
 
 
-def _column(board: Board, query: BoardQuery, path: str, key: Sort, label: str) -> Column:
-    active = query.sort == key
-    order = query.order or natural_order(key, board)
+def _column(board: Board, query: BoardQuery, path: str, spec: ColumnSpec) -> Column:
+    if spec.key not in SORTS:
+        return Column(spec, None, None)
+    active, natural = query.sort == spec.key, natural_order(spec.key, board)
+    order = query.order or natural
     turned = "asc" if order == "desc" else "desc"
-    wanted = turned if active else natural_order(key, board)
+    wanted = turned if active else natural
     return Column(
-        key=key,
-        label=label or f"{metric_name(board.metric)} {'↑' if board.direction == 'higher' else '↓'}",
-        href=query.link(path, sort=key, order=None if wanted == natural_order(key, board) else wanted),
+        spec=spec,
+        href=query.link(path, sort=spec.key, order=None if wanted == natural else wanted),
         sorted={"asc": "ascending", "desc": "descending"}[order] if active else None,
     )
 
 
 def _groups(board: Board, entries: Iterable[Entry], axis: Axis, *, tied: bool) -> Iterable[Group]:
-    sizes = {entry.group: sum(other.group == entry.group for other in board.entries) for entry in board.entries}
+    sizes = Counter(entry.group for entry in board.entries)
     if not tied or not board.ranked:
         rows = tuple(draw(board, entry, axis) for entry in entries)
         return [Group(rows, 1, "")] if rows else []
@@ -193,11 +238,12 @@ def draw(board: Board, entry: Entry, axis: Axis, *, sites: bool = True) -> Row:
 
 
 def _marks(entry: Entry) -> list[SiteMark]:
-    return [
-        SiteMark(initial(site.site), site.estimate.value, site.worst)
-        for site in entry.sites
-        if site.estimate.value is not None
-    ]
+    """Return a mark for each hospital; where they are very many, the worst and others spread evenly over the range."""
+    known = [site for site in entry.sites if site.estimate.value is not None]
+    known.sort(key=lambda site: site.estimate.value or 0.0)
+    stride = -(-len(known) // MARKS_SHOWN) or 1
+    kept = [site for place, site in enumerate(known) if place % stride == 0 or site.worst or place == len(known) - 1]
+    return [SiteMark(initial(site.site), site.estimate.value or 0.0, site.worst) for site in kept]
 
 
 def initial(site: str) -> str:
@@ -212,5 +258,9 @@ def _description(entry: Entry) -> str:
         parts.append(f"95% interval {score(entry.estimate.low)} to {score(entry.estimate.high)}")
     if entry.prediction is not None:
         parts.append(f"at a new hospital {score(entry.prediction[0])} to {score(entry.prediction[1])}")
-    parts += [f"{site.site} {score(site.estimate.value)}" for site in entry.sites if site.estimate.value is not None]
+    told = [site for site in entry.sites if site.estimate.value is not None]
+    if len(told) > MARKS_SHOWN:
+        parts.append(f"{len(told)} hospitals")
+        told = [site for site in told if site.worst]
+    parts += [f"{site.site} {score(site.estimate.value)}" for site in told]
     return "; ".join(parts) + "."

@@ -11,6 +11,8 @@ from federation_hub.associations.tables import Association
 from federation_hub.benchmarks import service as benchmarks
 from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.checks.service import ask_for_check, demo_cohort
+from federation_hub.entries import service as entries
+from federation_hub.entries.tables import Entry
 from federation_hub.evaluations.boards import refresh_boards
 from federation_hub.models import service
 from federation_hub.models.inspection import judge_bundle
@@ -34,17 +36,29 @@ def submit_model(body: ModelSubmission) -> ModelRecord:
     if not hub.blobs.has(body.bundle.digest):
         raise MedSiloError("not-found")
     with hub.database.session() as session:
-        definition = benchmarks.find(session, body.benchmark, body.benchmark_version).definition
-        monthly = hub.config.submissions_per_month
-        received = service.receive(session, bundle=body.bundle, card=body.card, actor=actor, monthly=monthly)
+        benchmark = benchmarks.find(session, body.benchmark, body.benchmark_version)
+        definition = benchmark.definition
+        received = service.receive(
+            session,
+            bundle=body.bundle,
+            card=body.card,
+            actor=actor,
+            monthly=hub.config.submissions_per_month,
+            version_of=body.version_of,
+        )
         accepted = received.state == "accepted"
+        first = entries.entry_of(session, benchmark, body.bundle.digest) is None
+        entries.enter(session, benchmark, body, actor)
     # Reading a large bundle takes seconds; no transaction is open meanwhile.
     try:
         summary = judge_bundle(hub.blobs.path(body.bundle.digest), definition, hub.config.model_tiers)
     except MedSiloError as error:
-        if not accepted:
-            with hub.database.session() as session:
+        with hub.database.session() as session:
+            if first:
+                entries.forget(session, body.bundle.digest, actor, benchmark)
+            if not accepted:
                 service.reject(session, service.model_of_digest(session, body.bundle.digest), error.code)
+        if not accepted:
             hub.blobs.delete(body.bundle.digest)
         raise
     with hub.database.session() as session:
@@ -66,7 +80,8 @@ def models(query: OfBenchmark) -> ModelList:
     """List the models a person may see, newest first."""
     with services().database.reading() as session:
         rows = session.scalars(select(Model).order_by(Model.created.desc())).all()
-        records = [_record(session, row) for row in rows if _may_see(row, current_actor())]
+        hidden = entries.hidden_models(session)
+        records = [_record(session, row) for row in rows if _may_see(row, current_actor(), hidden)]
     named = query.benchmark
     return ModelList(
         models=tuple(
@@ -80,7 +95,7 @@ def model(digest: str) -> ModelRecord:
     """Return one model."""
     with services().database.reading() as session:
         row = service.model_of_digest(session, digest)
-        if not _may_see(row, current_actor()):
+        if not _may_see(row, current_actor(), entries.hidden_models(session)):
             raise MedSiloError("model-unknown")
         return _record(session, row)
 
@@ -97,14 +112,20 @@ def withdraw_model(digest: str) -> ModelRecord:
         return _record(session, row)
 
 
-def _may_see(row: Model, actor: Actor) -> bool:
+def _may_see(row: Model, actor: Actor, hidden: frozenset[str]) -> bool:
     own = row.owner_organisation_id == actor.organisation_id
-    return own or row.state == "accepted" or "hub-admin" in actor.roles
+    return own or (row.state == "accepted" and row.digest not in hidden) or "hub-admin" in actor.roles
 
 
 def _record(session: Session, row: Model) -> ModelRecord:
+    actor = current_actor()
+    told = row.owner_organisation_id == actor.organisation_id or "hub-admin" in actor.roles
     places = session.execute(
-        select(Association, Benchmark).join(Benchmark).where(Association.model_digest == row.digest)
+        select(Association, Benchmark, Entry)
+        .join(Benchmark, Benchmark.id == Association.benchmark_id)
+        .outerjoin(Entry, (Entry.benchmark_id == Benchmark.id) & (Entry.model_digest == Association.model_digest))
+        .where(Association.model_digest == row.digest)
+        .order_by(Benchmark.name, Benchmark.version)
     )
     return ModelRecord.model_validate(
         {
@@ -115,18 +136,30 @@ def _record(session: Session, row: Model) -> ModelRecord:
             "card": read_stored(ModelCard, row.card),
             "summary": row.summary,
             "lineage": row.lineage,
+            "version": row.version,
+            "version_of": row.version_of,
             "organisation": session.get_one(Organisation, row.owner_organisation_id).name,
             "benchmarks": tuple(
-                ModelPlace.model_validate(
-                    {
-                        "benchmark": benchmark.name,
-                        "benchmark_version": benchmark.version,
-                        "association_id": association.id,
-                        "state": association.state,
-                    }
-                )
-                for association, benchmark in places
+                place(association, benchmark, entry)
+                for association, benchmark, entry in places
+                if told or entry is None or entry.visibility == "public"
             ),
             "created": row.created,
+        }
+    )
+
+
+def place(association: Association, benchmark: Benchmark, entry: Entry | None) -> ModelPlace:
+    """Return where a model stands with a benchmark."""
+    return ModelPlace.model_validate(
+        {
+            "benchmark": benchmark.name,
+            "benchmark_version": benchmark.version,
+            "association_id": association.id,
+            "state": association.state,
+            "attempt": entry.attempt if entry else None,
+            "phase": entry.phase if entry else None,
+            "visibility": entry.visibility if entry else "public",
+            "embargo_until": entry.embargo_until if entry else None,
         }
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 from silo_node.wire.base import Code, Digest, Identifier, Message, Name
 from silo_node.wire.cohorts import AssociationState
-from silo_node.wire.models import ModelCard, ModelState
+from silo_node.wire.models import ModelCard, ModelState, Visibility
 
 
 class ModelPlace(Message):
@@ -15,10 +15,16 @@ class ModelPlace(Message):
     benchmark_version: int
     association_id: Identifier
     state: AssociationState
+    attempt: int | None = None
+    """The organisation's how manieth model on this benchmark version; a study's model is no attempt."""
+
+    phase: Name | None = None
+    visibility: Visibility = "public"
+    embargo_until: datetime | None = None
 
 
 class ModelRecord(Message):
-    """A model. ``code`` says why it was rejected; ``lineage`` how a study made it."""
+    """A model. ``code`` says why it was rejected; ``lineage`` how a study made it; ``version_of`` what came before."""
 
     digest: Digest
     size: int
@@ -27,6 +33,8 @@ class ModelRecord(Message):
     card: ModelCard
     summary: dict[str, Any] | None
     lineage: dict[str, Any] | None
+    version: int
+    version_of: Digest | None
     organisation: str
     benchmarks: tuple[ModelPlace, ...]
     created: datetime

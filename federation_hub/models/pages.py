@@ -3,25 +3,30 @@
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Blueprint
+from flask import Blueprint, Response
 from markupsafe import Markup
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from federation_hub.accounts.tables import Organisation
-from federation_hub.associations.tables import Association
+from federation_hub.benchmarks.service import versions
 from federation_hub.benchmarks.tables import Benchmark
+from federation_hub.entries.service import hidden_models
 from federation_hub.leaderboards.board import Badge, Board, Entry, Estimate
+from federation_hub.leaderboards.exports import INTERVAL, interval
 from federation_hub.leaderboards.reading import read_board
 from federation_hub.leaderboards.service import latest
 from federation_hub.leaderboards.view import board_axis
+from federation_hub.models.listing import benchmarks_of
 from federation_hub.models.tables import Model
 from federation_hub.services import services
 from federation_hub.studies.tables import Study
 from federation_hub.web.axes import Axis
 from federation_hub.web.charts import axis_plot, interval_plot
+from federation_hub.web.data_tables import DataTable, answer
 from federation_hub.web.lineage import Step
 from federation_hub.web.rendering import link, page
+from federation_hub.web.structured import absolute, model_work, script
 from federation_hub.web.words import metric_name, plural
 from silo_node.web.formats import day, score, size
 from silo_node.wire.errors import MedSiloError
@@ -50,6 +55,9 @@ class Result:
     entry: Entry | None
     waiting: str = ""
     models: int = 0
+    compare: str | None = None
+    """Where it is compared with another, if the board is the one that stands."""
+
     metric: str = ""
     direction: str = ""
     axis: Markup | None = None
@@ -71,28 +79,41 @@ class ModelPage:
     lineage_sentence: str
     results: tuple[Result, ...]
     facts: Facts
+    path: str
+    badge_href: str
+    badge_code: str
+    structured: Markup
 
 
 @blueprint.get("/models/<digest>")
 def model(digest: str) -> str:
     """Show one model that has its place on a published benchmark."""
     with services().database.reading() as session:
-        found = session.get(Model, digest)
-        benchmarks = _benchmarks(session, digest)
-        if found is None or found.state not in ("accepted", "withdrawn") or not benchmarks:
-            raise MedSiloError("model-unknown")
-        return page("model.html", model=_page(session, found, benchmarks))
+        return page("model.html", model=_found(session, digest))
 
 
-def _benchmarks(session: Session, digest: str) -> list[Benchmark]:
-    # Ended places count as well: what was published keeps its page.
-    rows = (
-        select(Benchmark)
-        .join(Association, Association.benchmark_id == Benchmark.id)
-        .where(Association.model_digest == digest, Association.state.in_(("approved", "ended")))
-        .order_by(Benchmark.name, Benchmark.version.desc())
+@blueprint.get("/models/<digest>/<table>.<any(csv, json):form>")
+def model_table(digest: str, table: str, form: str) -> Response:
+    """Return a model's results as data."""
+    with services().database.reading() as session:
+        view = _found(session, digest)
+    rows = tuple(
+        (result.href, result.metric, row.label, *interval(row.estimate), row.remark, row.pooled)
+        for result in view.results
+        for row in result.rows
     )
-    return list(session.scalars(rows).unique())
+    columns = ("benchmark", "metric", "hospital", *INTERVAL, "remark", "pooled")
+    return answer((DataTable("results", f"Results of {view.name}", columns, rows),), table, form)
+
+
+def _found(session: Session, digest: str) -> ModelPage:
+    found = session.get(Model, digest)
+    benchmarks = benchmarks_of(session, digest)
+    if found is None or found.state not in ("accepted", "withdrawn") or not benchmarks:
+        raise MedSiloError("model-unknown")
+    if found.digest in hidden_models(session):
+        raise MedSiloError("model-unknown")
+    return _page(session, found, benchmarks)
 
 
 def _page(session: Session, model: Model, benchmarks: list[Benchmark]) -> ModelPage:
@@ -113,7 +134,18 @@ def _page(session: Session, model: Model, benchmarks: list[Benchmark]) -> ModelP
         lineage_sentence=_sentence(model, study),
         results=tuple(_result(session, benchmark, model.digest) for benchmark in benchmarks),
         facts=_facts(model, owner),
+        path=link("models", model.digest),
+        badge_href=f"{link('badge', model.digest)}.svg",
+        badge_code=_badge_code(model),
+        structured=script(model_work(model, owner)),
     )
+
+
+def _badge_code(model: Model) -> str:
+    """Return what to put on another page to show the badge there."""
+    page_address, picture = absolute(link("models", model.digest)), absolute(f"{link('badge', model.digest)}.svg")
+    alternative = f"{model.card['name']} on a MedSilo leaderboard"
+    return str(Markup('<a href="{}"><img src="{}" alt="{}"></a>').format(page_address, picture, alternative))
 
 
 def _study(session: Session, model: Model) -> Study | None:
@@ -141,7 +173,7 @@ def _sentence(model: Model, study: Study | None) -> str:
 
 
 def _result(session: Session, benchmark: Benchmark, digest: str) -> Result:
-    title, href = benchmark.definition["title"], link("benchmarks", benchmark.name, benchmark.version)
+    title, href = benchmark.definition["title"], link("benchmarks", benchmark.name, benchmark.version, "leaderboard")
     snapshot = latest(session, benchmark.name, benchmark.version)
     board = read_board(snapshot.body) if snapshot is not None else None
     entry = next((found for found in board.entries if found.digest == digest), None) if board else None
@@ -156,11 +188,18 @@ def _result(session: Session, benchmark: Benchmark, digest: str) -> Result:
         href=href,
         entry=entry,
         models=len(board.entries),
+        compare=_compare(session, benchmark, board, digest),
         metric=board.metric,
         direction=board.direction,
         axis=axis_plot(axis, better=board.direction, metric=metric_name(board.metric)),
         rows=tuple(_rows(board, entry, axis)),
     )
+
+
+def _compare(session: Session, benchmark: Benchmark, board: Board, digest: str) -> str | None:
+    if len(board.entries) < 2 or versions(session, benchmark.name)[-1].version != benchmark.version:
+        return None
+    return f"{link('benchmarks', benchmark.name, 'compare')}?a={digest}"
 
 
 def _rows(board: Board, entry: Entry, axis: Axis) -> list[ForestRow]:
@@ -209,6 +248,8 @@ def _facts(model: Model, owner: str) -> Facts:
         ("Training data", card.get("training_data") or "not stated"),
         ("Licence", card.get("licence") or "not stated"),
     ]
+    if model.version_of is not None:
+        facts.insert(1, ("Version", f"{model.version}"))
     if "network" in summary:
         facts.append(("Architecture", str(summary["network"])))
     if isinstance(summary.get("parameters"), int):

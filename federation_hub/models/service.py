@@ -7,11 +7,13 @@ from sqlalchemy.orm import Session
 
 from federation_hub.accounts.actors import SYSTEM, Actor
 from federation_hub.accounts.audit import record
+from federation_hub.accounts.tables import Organisation
 from federation_hub.associations.decisions import approve_by_rule
 from federation_hub.associations.service import ask, end_all
 from federation_hub.associations.tables import Association
 from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.db import now
+from federation_hub.entries.service import forget
 from federation_hub.evaluations.service import plan_evaluations
 from federation_hub.models.inspection import Summary, judge_bundle
 from federation_hub.models.tables import Model
@@ -36,17 +38,25 @@ MODEL = Machine(
 
 
 def receive(
-    session: Session, *, bundle: BlobReference, card: ModelCard, actor: Actor, monthly: int | None = None
+    session: Session,
+    *,
+    bundle: BlobReference,
+    card: ModelCard,
+    actor: Actor,
+    monthly: int | None = None,
+    version_of: str | None = None,
 ) -> Model:
     """Note a submission and take it to ``checking``; an accepted one of the same owner is returned as it is.
 
     ``monthly`` is how many different models an organisation may submit in a month. Raises ``budget-exceeded`` beyond
     it, ``not-found`` where this owner never finished uploading those bytes (a digest is public, so knowing it proves
-    nothing), ``already-exists`` where they are another owner's model, ``state-conflict`` where withdrawn.
+    nothing), ``already-exists`` where they are another owner's model, ``state-conflict`` where withdrawn;
+    ``model-unknown``, ``model-not-newest`` or ``model-name-differs`` for what is no new version of ``version_of``.
     """
     if actor.organisation_id is None:
         raise MedSiloError("not-permitted")
     _require_upload(session, bundle, actor)
+    version = _next_version(session, version_of, card, bundle.digest, actor)
     model = session.get(Model, bundle.digest)
     if model is None:
         _require_budget(session, actor.organisation_id, monthly)
@@ -59,6 +69,7 @@ def receive(
     move(session, model, "check", actor)
     model.owner_organisation_id, model.owner_person_id = actor.organisation_id, actor.id
     model.card, model.code = card.model_dump(mode="json"), None
+    model.version, model.version_of = version, version_of
     return model
 
 
@@ -77,6 +88,7 @@ def reject(session: Session, model: Model, code: str) -> None:
     """Reject a model for a coded reason, which its owner can read."""
     model.code = code
     move(session, model, "reject", SYSTEM, code)
+    forget(session, model.digest, SYSTEM)
 
 
 def register(
@@ -115,7 +127,9 @@ def associate(session: Session, digest: str, benchmark: Benchmark, *, actor: Act
     association = ask(
         session, kind="model-benchmark", side="model", benchmark_id=benchmark.id, model_digest=digest, actor=actor
     )
-    if read_stored(BenchmarkDefinition, benchmark.definition).auto_approve_models:
+    definition = read_stored(BenchmarkDefinition, benchmark.definition)
+    organisation = session.get_one(Organisation, model.owner_organisation_id).name
+    if definition.auto_approve_models or organisation in definition.approve_models_of:
         approve_by_rule(session, association)
     return association
 
@@ -143,6 +157,20 @@ def move(session: Session, model: Model, event: str, actor: Actor, reason: str |
     """Take a model through one transition and write it to the audit trail; raises ``state-conflict``."""
     before, model.state = model.state, MODEL.after(model.state, event)
     record(session, actor, f"model.{event}", model.digest, before, model.state, reason)
+
+
+def _next_version(session: Session, earlier: str | None, card: ModelCard, digest: str, actor: Actor) -> int:
+    if earlier is None:
+        return 1
+    before = session.get(Model, earlier)
+    if before is None or before.owner_organisation_id != actor.organisation_id or earlier == digest:
+        raise MedSiloError("model-unknown")
+    if before.card["name"] != card.name:
+        raise MedSiloError("model-name-differs")
+    follow = select(Model.digest).where(Model.version_of == earlier, Model.digest != digest, Model.state != "rejected")
+    if session.scalar(follow) is not None:
+        raise MedSiloError("model-not-newest")
+    return before.version + 1
 
 
 def _require_upload(session: Session, bundle: BlobReference, actor: Actor) -> None:

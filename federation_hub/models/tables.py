@@ -27,6 +27,12 @@ class Model(Base):
     lineage: Mapped[dict[str, Any] | None]
     """For a model a study made: study, plan digest, base model, rounds and the updates folded in each."""
 
+    version: Mapped[int] = mapped_column(default=1, server_default="1")
+    """1, or one more than that of the model it is a new version of."""
+
+    version_of: Mapped[str | None] = mapped_column(String(80))
+    """Digest of the version before."""
+
     owner_organisation_id: Mapped[str] = mapped_column(ForeignKey("organisation.id"))
     owner_person_id: Mapped[str] = mapped_column(String(40))
     created: Mapped[datetime] = mapped_column(default=now)

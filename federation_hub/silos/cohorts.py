@@ -5,6 +5,7 @@ from sqlalchemy.orm import Session
 
 from federation_hub.accounts.actors import Actor
 from federation_hub.accounts.audit import record
+from federation_hub.accounts.tables import Organisation
 from federation_hub.associations.decisions import approve_by_rule, follow
 from federation_hub.associations.service import ask, end_all
 from federation_hub.associations.tables import Association
@@ -116,6 +117,8 @@ def _associate(
         silo_id=cohort.silo_id,
         actor=actor,
     )
-    if definition.auto_approve_cohorts:
+    organisation = session.get(Organisation, actor.organisation_id)
+    listed = organisation is not None and organisation.name in definition.approve_cohorts_of
+    if definition.auto_approve_cohorts or listed:
         approve_by_rule(session, association)
     return association

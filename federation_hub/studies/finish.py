@@ -1,5 +1,6 @@
 """How a study ends: with a registered model and its lineage, or with a coded reason why there is none."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import select
@@ -11,6 +12,7 @@ from federation_hub.models.service import associate, register
 from federation_hub.models.tables import Model
 from federation_hub.services import Services
 from federation_hub.stored import read_stored
+from federation_hub.studies.course import keeps_best
 from federation_hub.studies.rules import ROUND, STUDY
 from federation_hub.studies.service import abandon, move, plan_of
 from federation_hub.studies.tables import Study, StudyRound, StudyUpdate
@@ -20,14 +22,18 @@ from silo_node.wire.transfers import BlobReference
 
 
 def register_model(services: Services, study_id: str) -> None:
-    """Pack the last global model, register it with its lineage, put it to the benchmark, and complete the study.
+    """Pack the best global model, or the last by the plan, register it, put it to the benchmark, end the study.
 
     The new bundle is the starting model's with other weights. Where the benchmark approves by rule, the silos
-    evaluate it next; otherwise its owner decides.
+    evaluate it next; otherwise its owner decides. Without an aggregator every silo keeps its own model, and there is
+    none to register.
     """
     with services.database.reading() as session:
         study = session.get_one(Study, study_id)
     if study.state in STUDY.final:
+        return
+    if plan_of(study).decentralised is not None:
+        _complete(services, study_id)
         return
     bundle = _pack(services, study)
     with services.database.session() as session:
@@ -48,6 +54,13 @@ def register_model(services: Services, study_id: str) -> None:
         move(session, study, "complete")
 
 
+def _complete(services: Services, study_id: str) -> None:
+    with services.database.session() as session:
+        study = session.get_one(Study, study_id)
+        if study.state not in STUDY.final:
+            move(session, study, "complete")
+
+
 def fail_study(services: Services, study_id: str, code: str) -> None:
     """End a study that cannot go on. What was committed stays on record."""
     with services.database.session() as session:
@@ -61,10 +74,11 @@ def fail_study(services: Services, study_id: str, code: str) -> None:
 
 
 def _pack(services: Services, study: Study) -> BlobReference:
-    assert study.weights_digest is not None
+    weights = study.best_digest if keeps_best(plan_of(study)) and study.best_digest else study.weights_digest
+    assert weights is not None
     path = services.blobs.scratch / f"{study.id}.final"
     start = read_bundle(services.blobs.path(study.model_digest))
-    with_weights(start, services.blobs.path(study.weights_digest), path)
+    with_weights(start, services.blobs.path(weights), path)
     size = path.stat().st_size
     return BlobReference(digest=services.blobs.put_file(path), size=size)
 
@@ -79,17 +93,25 @@ def _card(session: Session, study: Study) -> ModelCard:
         name=plan.title,
         description=f"Trained from {start.name} in study {study.id}.",
         intended_use=start.intended_use,
-        training_data=f"Cohorts of {len(sites)} sites, {plan.rounds} rounds; the images stayed at the sites.",
+        training_data=f"Cohorts of {len(sites)} sites, {_rounds(session, study)}; the images stayed at the sites.",
         licence=start.licence,
     )
 
 
+def _rounds(session: Session, study: Study) -> str:
+    """Tell how many rounds of training the registered model has."""
+    lineage = _lineage(session, study)["rounds"]
+    return f"{len(lineage)} round{'' if len(lineage) == 1 else 's'}"
+
+
 def _lineage(session: Session, study: Study) -> dict[str, Any]:
-    rounds = session.scalars(
+    rounds: Iterable[StudyRound] = session.scalars(
         select(StudyRound)
         .where(StudyRound.study_id == study.id, StudyRound.state == "committed", StudyRound.weights_digest.is_not(None))
         .order_by(StudyRound.number)
     )
+    if keeps_best(plan_of(study)) and study.best_round is not None:
+        rounds = [found for found in rounds if found.number <= study.best_round]
     return {
         "study": study.id,
         "plan_digest": study.plan_digest,

@@ -1,9 +1,11 @@
 """What people see of studies."""
 
 from datetime import datetime
+from typing import Literal
 
 from silo_node.wire.base import Code, Digest, Identifier, Message, Name
 from silo_node.wire.cohorts import AssociationState
+from silo_node.wire.course import Verdict
 from silo_node.wire.studies import RoundState, StudyPlan, StudyState, UpdateState
 
 
@@ -42,6 +44,18 @@ class UpdateView(Message):
     """The metric of the round's incoming global model on this site's validation cases."""
 
     score_reason: Code | None
+    personal: float | None
+    """The same of the site's own model, where the plan has one."""
+
+    alone: float | None
+    """The same of the model that saw this site only, where the plan asks for one."""
+
+    verdict: Verdict | None
+    """What the site made of the incoming global model, where the plan has a gate."""
+
+    started: int
+    """The round whose global model it started from; an earlier one only in a buffered study."""
+
     train_seconds: float | None
     received: datetime | None
 
@@ -54,6 +68,15 @@ class RoundView(Message):
     state: RoundState
     code: Code | None
     validate_only: bool
+    base_round: int
+    """The round that made the model it started from; 0 for the first model."""
+
+    base_score: float | None
+    """What that model scored over the sites, as the plan asks for it."""
+
+    base_verdict: Literal["accepted", "vetoed"] | None
+    """What the sites made of that model; None where it was not scored."""
+
     opened: datetime
     deadline: datetime
     closed: datetime | None
@@ -63,6 +86,24 @@ class RoundView(Message):
 
     score: ScoreView | None
     updates: tuple[UpdateView, ...]
+
+
+class CurvePoint(Message):
+    """What one site scored: the global model after so many rounds, and beside it what it keeps of its own."""
+
+    made: int
+    score: float | None
+    personal: float | None
+    alone: float | None
+    verdict: Verdict | None
+
+
+class SiteCurve(Message):
+    """One site's scores over the rounds, as far as the viewer may see them."""
+
+    silo_id: Identifier
+    silo: str
+    points: tuple[CurvePoint, ...]
 
 
 class StudySilo(Message):
@@ -93,6 +134,10 @@ class StudyView(Message):
     committed: int
     """Training rounds that made a new global model."""
 
+    best_round: int | None
+    """The round that made the best of the scored models that stand."""
+
+    curves: tuple[SiteCurve, ...]
     final_model: Digest | None
     created: datetime
     started: datetime | None

@@ -4,32 +4,38 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Blueprint
+from flask import Blueprint, Response
 from markupsafe import Markup
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from federation_hub.associations.tables import Association
 from federation_hub.benchmarks.tables import Benchmark
-from federation_hub.leaderboards.publication import PublicSite, sites_of_benchmark
+from federation_hub.leaderboards.labels import PublicSite
+from federation_hub.leaderboards.publication import sites_of_benchmark
 from federation_hub.leaderboards.verdict import Answer
 from federation_hub.models.tables import Model
 from federation_hub.services import services
 from federation_hub.silos.tables import Silo
 from federation_hub.stored import read_stored
+from federation_hub.studies.course import keeps_best
 from federation_hub.studies.progress import (
     RefusedUpdate,
     RoundRow,
     Scores,
+    SiteBeside,
     curve_lines,
     public_scores,
     refused_updates,
     round_rows,
+    sites_beside,
 )
 from federation_hub.studies.tables import Study, StudyRound, StudyUpdate
 from federation_hub.web.charts import round_curve
+from federation_hub.web.data_tables import DataTable, answer
 from federation_hub.web.lineage import Step
 from federation_hub.web.rendering import link, page
+from federation_hub.web.structured import script, study_project
 from federation_hub.web.words import metric_name, plural, reason
 from silo_node.web.formats import day, score
 from silo_node.wire.benchmarks import BenchmarkDefinition
@@ -54,6 +60,15 @@ ANSWERS = {
     "approved": "takes part",
     "declined": "declined",
     "ended": "has left",
+}
+PERSONAL = {
+    "none": "nothing of its own",
+    "fedbn": "normalisation layers of its own (FedBN)",
+    "ditto": "a personal model beside the global one (Ditto)",
+}
+PACES = {
+    "rounds": "each round waits for its sites until the deadline",
+    "buffered": "a new model as soon as there are as many updates as the quorum; older ones count less (FedBuff)",
 }
 Facts = tuple[tuple[str, str | Markup], ...]
 
@@ -93,9 +108,15 @@ class StudyPage:
     sites: tuple[str, ...]
     rounds: tuple[RoundRow, ...]
     refused: tuple[RefusedUpdate, ...]
+    beside: tuple[SiteBeside, ...]
     participants: tuple[Participant, ...]
     protection: tuple[Protection, ...]
     facts: Facts
+    path: str
+    live: bool
+    """Something may still change, so the page looks again by itself."""
+
+    structured: Markup
 
 
 @blueprint.get("/studies")
@@ -118,10 +139,38 @@ def studies() -> str:
 def study(study_id: str) -> str:
     """Show one study."""
     with services().database.reading() as session:
-        found = session.get(Study, study_id)
-        if found is None or found.state == "draft":
-            raise MedSiloError("study-unknown")
-        return page("study.html", study=_page(session, found))
+        return page("study.html", study=_found(session, study_id))
+
+
+@blueprint.get("/studies/<study_id>/<table>.<any(csv, json):form>")
+def study_table(study_id: str, table: str, form: str) -> Response:
+    """Return one of a study's tables as data."""
+    with services().database.reading() as session:
+        return answer(study_tables(_found(session, study_id)), table, form)
+
+
+def _found(session: Session, study_id: str) -> StudyPage:
+    study = session.get(Study, study_id)
+    if study is None or study.state == "draft":
+        raise MedSiloError("study-unknown")
+    return _page(session, study)
+
+
+def study_tables(view: StudyPage) -> tuple[DataTable, ...]:
+    """Return the rounds, the updates that were not counted, and who takes part."""
+    scored = view.curve is not None
+    columns = ("round", "state", "counted", "not_counted", *(view.sites if scored else ()), "mean")
+    rounds = tuple(
+        (row.label, row.state, row.counted, row.not_counted, *(row.values if scored else ()), row.mean)
+        for row in view.rounds
+    )
+    refused = tuple((update.round, update.site, update.code, update.reason) for update in view.refused)
+    sites = tuple((site.name, site.answer, site.rounds) for site in view.participants)
+    return (
+        DataTable("rounds", f"Rounds, with {view.metric} at each site", columns, rounds),
+        DataTable("refused", "Updates that were not counted", ("round", "site", "code", "reason"), refused),
+        DataTable("sites", "Who takes part", ("site", "answer", "rounds_counted"), sites),
+    )
 
 
 def _committed(session: Session) -> dict[str, int]:
@@ -156,7 +205,8 @@ def _page(session: Session, study: Study) -> StudyPage:
     labels = {silo: site.label for silo, site in sites.items()}
     rounds = session.scalars(select(StudyRound).where(StudyRound.study_id == study.id)).all()
     updates = session.scalars(select(StudyUpdate).where(StudyUpdate.study_id == study.id)).all()
-    scores = public_scores(updates, minimum_sites=definition.disclosure.minimum_sites)
+    fewest = definition.disclosure.minimum_sites
+    scores = public_scores(updates, rounds, minimum_sites=fewest)
     rows = round_rows(rounds, updates, scores, labels, shown)
     metric = definition.primary.name
     return StudyPage(
@@ -171,9 +221,15 @@ def _page(session: Session, study: Study) -> StudyPage:
         sites=tuple(labels[silo] for silo in shown),
         rounds=tuple(rows),
         refused=tuple(refused_updates(updates, labels)),
+        beside=tuple(
+            sites_beside(updates, rounds, chosen_round(study, plan, rows), labels, shown, minimum_sites=fewest)
+        ),
         participants=tuple(_participants(session, study, plan, labels, updates)),
         protection=_protection(plan, labels),
         facts=_facts(study, plan, benchmark, labels),
+        path=link("studies", study.id),
+        live=study.state in ("recruiting", "running", "paused"),
+        structured=script(study_project(study)),
     )
 
 
@@ -277,6 +333,31 @@ def _labelled(text: str, labels: Mapping[str, str]) -> str:
     return text
 
 
+def chosen_round(study: Study, plan: StudyPlan, rows: Sequence[RoundRow]) -> int | None:
+    """Return the round whose model is registered, or would be as things stand."""
+    if keeps_best(plan) and study.best_round is not None:
+        return study.best_round
+    return max((row.number for row in rows if row.number > 0 and row.mean is not None), default=None)
+
+
+def _evaluation(plan: StudyPlan) -> str:
+    rule = plan.evaluation
+    often = "every round's model" if rule.every == 1 else f"the model of every {rule.every} rounds, and the last"
+    kept = "the best one is registered" if keeps_best(plan) else "the last one is registered"
+    early = f"; training stops after {plural(rule.patience, 'model')} without a gain" if rule.patience else ""
+    return f"{often}; {kept}{early}"
+
+
+def _gate(plan: StudyPlan) -> str:
+    gate = plan.gate
+    if gate is None:
+        return "nothing"
+    return (
+        f"a model worse there by more than {gate.tolerance:g}, going on from its own; "
+        f"{plural(gate.vetoes, 'veto', 'vetoes')} for a loss over {gate.veto:g} roll the model back"
+    )
+
+
 def _facts(study: Study, plan: StudyPlan, benchmark: Benchmark, labels: Mapping[str, str]) -> Facts:
     local: dict[str, Any] = plan.local.model_dump()
     training = f"{plural(local['epochs'], 'epoch')}, {local['optimiser']}, learning rate {local['learning_rate']:g}"
@@ -292,6 +373,10 @@ def _facts(study: Study, plan: StudyPlan, benchmark: Benchmark, labels: Mapping[
         ("Quorum", f"{plan.quorum} of {plural(len(plan.silos), 'site')}"),
         ("Deadline of a round", f"{plan.deadline_seconds:,} s"),
         ("Largest norm of an update", bound),
+        ("Kept at each site", PERSONAL[plan.personal.name]),
+        ("Pace", PACES[plan.schedule.name]),
+        ("Scored at the sites", _evaluation(plan)),
+        ("What a site may refuse", _gate(plan)),
         ("Seed", str(plan.seed)),
         ("Plan", Markup('<code class="digest">{}</code>').format(study.plan_digest)),
         ("Started", day(study.started)),

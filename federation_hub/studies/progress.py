@@ -7,11 +7,14 @@ comes from a closing round that only validates.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from federation_hub.studies.rules import model_of
 from federation_hub.studies.tables import StudyRound, StudyUpdate
 from federation_hub.web.charts import CurveLine
 from federation_hub.web.words import joined, reason, state
 
 NOT_COUNTED = ("rejected", "late")
+_ENDED = ("model-vetoed", "stop-rule-met")
+"""Why a round may end without a new model besides a missed quorum."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,16 @@ class RoundRow:
 
 
 @dataclass(frozen=True, slots=True)
+class SiteBeside:
+    """What one site gets: the global model, its personal one, and the one it trained alone, on the same cases."""
+
+    site: str
+    shared: float | None
+    personal: float | None
+    alone: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class RefusedUpdate:
     """An update that was not counted, and why."""
 
@@ -41,16 +54,20 @@ Scores = Mapping[int, Mapping[str, float]]
 """Scores by how many rounds of training the model had, then by silo."""
 
 
-def public_scores(updates: Iterable[StudyUpdate], *, minimum_sites: int) -> dict[int, dict[str, float]]:
+def public_scores(
+    updates: Iterable[StudyUpdate], rounds: Sequence[StudyRound], *, minimum_sites: int, of: str = "score"
+) -> dict[int, dict[str, float]]:
     """Return each site's score of the model after 0, 1, ... rounds, where enough sites told one.
 
-    What a refused report says is not believed. With fewer sites even their mean would tell of single ones.
+    What a refused report says is not believed. With fewer sites even their mean would tell of single ones. ``of`` names
+    the score: of the global model, or ``personal`` or ``alone`` of what the site keeps beside it.
     """
     found: dict[int, dict[str, float]] = {}
     for update in updates:
-        value = ((update.report or {}).get("score") or {}).get("value")
-        if value is not None and update.state != "rejected":
-            found.setdefault(update.number - 1, {})[update.silo_id] = float(value)
+        value = ((update.report or {}).get(of) or {}).get("value")
+        place = model_of(update, rounds)
+        if value is not None and place is not None and update.state != "rejected":
+            found.setdefault(place, {})[update.silo_id] = float(value)
     return {place: values for place, values in found.items() if len(values) >= minimum_sites}
 
 
@@ -84,8 +101,30 @@ def round_rows(
         own = [update for update in updates if (update.number, update.attempt) == (entry.number, entry.attempt)]
         label = str(entry.number) if entry.attempt == 1 else f"{entry.number}, attempt {entry.attempt}"
         after = scores.get(entry.number, {}) if entry.state == "committed" else {}
-        rows.append(row(entry.number, label, state(entry.state), after, own))
+        told = entry.state == "abandoned" and entry.code in _ENDED
+        words = f"abandoned: {reason(entry.code)}" if told else state(entry.state)
+        rows.append(row(entry.number, label, words, after, own))
     return rows
+
+
+def sites_beside(
+    updates: Sequence[StudyUpdate],
+    rounds: Sequence[StudyRound],
+    made: int | None,
+    labels: Mapping[str, str],
+    shown: Sequence[str],
+    *,
+    minimum_sites: int,
+) -> list[SiteBeside]:
+    """Return each site's scores after round ``made``; empty where the study keeps nothing beside the global model."""
+    found = [
+        public_scores(updates, rounds, minimum_sites=minimum_sites, of=of).get(-1 if made is None else made, {})
+        for of in ("score", "personal", "alone")
+    ]
+    if not found[1] and not found[2]:
+        return []
+    sites = [SiteBeside(labels[silo], *(values.get(silo) for values in found)) for silo in shown]
+    return [*sites, SiteBeside("Mean of all sites", *(mean(values.values()) for values in found))]
 
 
 def _names(updates: Iterable[StudyUpdate], states: Sequence[str], labels: Mapping[str, str]) -> str:

@@ -17,6 +17,8 @@ from federation_hub.aggregation.layout import read_layout
 from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.db import now
 from federation_hub.evaluations.tables import Task
+from federation_hub.masking.service import takes_updates
+from federation_hub.neighbours.service import refusal_of as refusal_of_exchange
 from federation_hub.services import Services
 from federation_hub.silos.tables import Cohort
 from federation_hub.storage.blobs import BlobStore
@@ -24,10 +26,12 @@ from federation_hub.stored import read_stored
 from federation_hub.studies.rules import ROUND_TAKES_UPDATES, UPDATE
 from federation_hub.studies.service import move_round, plan_of
 from federation_hub.studies.tables import Study, StudyRound, StudyUpdate
+from pipelines.masking.sums import masked_size
 from silo_node.wire.benchmarks import BenchmarkDefinition
+from silo_node.wire.course import Buffered
 from silo_node.wire.envelope import BadEnvelope, Envelope
 from silo_node.wire.errors import IntegrityError, WireError
-from silo_node.wire.studies import RoundReport
+from silo_node.wire.studies import RoundReport, StudyPlan
 from silo_node.wire.tasks import ResultAnswer
 from silo_node.wire.transfers import BlobReference
 
@@ -68,7 +72,7 @@ def refusal_of(report: RoundReport, question: Question) -> str | None:
     )
     if (
         not same_work
-        or report.score.metric != question.metric
+        or any(told.metric != question.metric for told in (report.score, report.personal, report.alone) if told)
         or (report.update is not None and question.validate_only)
     ):
         return "report-wrong-task"
@@ -79,12 +83,19 @@ def refusal_of(report: RoundReport, question: Question) -> str | None:
     return "update-unsound" if report.update is None and not question.validate_only else None
 
 
-def examine(blobs: BlobStore, update: BlobReference, base: str, norm_bound: float | None) -> Finding:
-    """Read an update file and return what was found."""
+def examine(blobs: BlobStore, update: BlobReference, base: str, plan: StudyPlan) -> Finding:
+    """Read an update file and return what was found; of one masked or sealed for others only what can be judged."""
     try:
         if not blobs.has(update.digest) or blobs.size(update.digest) != update.size:
             raise IntegrityError("update-unsound", "it was not uploaded")
-        facts = verify_update(blobs.path(update.digest), read_layout(blobs.path(base)), norm_bound=norm_bound)
+        if plan.decentralised is not None:
+            return Finding(update.digest, base, None, None)
+        layout = read_layout(blobs.path(base))
+        if plan.secure_aggregation is not None:
+            if update.size != masked_size(sum(tensor.values for tensor in layout.tensors)):
+                raise IntegrityError("update-unsound", "a masked update has another length")
+            return Finding(update.digest, base, None, None)
+        facts = verify_update(blobs.path(update.digest), layout, norm_bound=plan.norm_bound)
     except IntegrityError as error:
         return Finding(update.digest, base, error.code, None)
     return Finding(update.digest, base, None, facts.norm)
@@ -103,12 +114,11 @@ def examine_ahead(services: Services, task_id: str, envelope: Envelope) -> Findi
         row = session.scalar(select(StudyUpdate).where(StudyUpdate.task_id == task_id))
         if row is None or report.update is None or not UPDATE.allows(row.state, "receive"):
             return None
-        found = round_of(session, row)
-        if found.state not in ROUND_TAKES_UPDATES or report.base != found.base_digest:
+        plan = plan_of(session.get_one(Study, row.study_id))
+        if not _takes(round_of(session, row), plan) or report.base != _base_of(session, row):
             return None
         move_update(session, row, "receive", Actor("silo", row.silo_id))
-        norm_bound = plan_of(session.get_one(Study, row.study_id)).norm_bound
-    return examine(services.blobs, report.update, report.base, norm_bound)
+    return examine(services.blobs, report.update, report.base, plan)
 
 
 def receive_report(
@@ -133,17 +143,24 @@ def receive_report(
     if report.update is not None:
         row.digest, row.size = report.update.digest, report.update.size
     found = round_of(session, row)
-    if found.state not in ROUND_TAKES_UPDATES or task.state == "cancelled":
+    plan = plan_of(session.get_one(Study, row.study_id))
+    if not _takes(found, plan) or task.state == "cancelled":
+        return _late(session, row, actor)
+    if plan.secure_aggregation is not None and not found.validate_only and takes_updates(session, row) is not None:
         return _late(session, row, actor)
     move_update(session, row, "receive", actor)
-    move_round(session, found, "collect", actor)
-    code = refusal_of(report, _question(session, row, found))
+    is_open = found.state in ROUND_TAKES_UPDATES
+    if is_open:
+        move_round(session, found, "collect", actor)
+    code = refusal_of(report, _question(session, row, found)) or refusal_of_exchange(session, report, plan)
     if code is None and report.update is not None:
         if finding is None or (finding.update, finding.base) != (report.update.digest, report.base):
-            norm_bound = plan_of(session.get_one(Study, row.study_id)).norm_bound
-            finding = examine(services.blobs, report.update, report.base, norm_bound)
+            finding = examine(services.blobs, report.update, report.base, plan)
         code, row.norm = finding.code, finding.norm
-    move_update(session, row, "verify" if code is None else "reject", actor, code)
+    if code is not None:
+        move_update(session, row, "reject", actor, code)
+    elif is_open:  # else it waits for the next round of a buffered study, which verifies it
+        move_update(session, row, "verify", actor)
     return ResultAnswer(state="accepted" if code is None else "refused", code=code)
 
 
@@ -161,6 +178,18 @@ def round_of(session: Session, row: StudyUpdate) -> StudyRound:
     return session.get_one(StudyRound, (row.study_id, row.number, row.attempt), with_for_update=True)
 
 
+def _takes(found: StudyRound, plan: StudyPlan) -> bool:
+    """Tell whether an answer may still count: in an open round, and in a buffered study between two rounds, too."""
+    return found.state in ROUND_TAKES_UPDATES or (isinstance(plan.schedule, Buffered) and not found.validate_only)
+
+
+def _base_of(session: Session, row: StudyUpdate) -> str:
+    """Return the global model an update has to start from."""
+    started = row.number if row.started is None else row.started
+    bases = select(StudyRound.base_digest).where(StudyRound.study_id == row.study_id, StudyRound.number == started)
+    return session.scalars(bases.order_by(StudyRound.attempt.desc())).first() or ""
+
+
 def _late(session: Session, row: StudyUpdate, actor: Actor) -> ResultAnswer:
     if UPDATE.allows(row.state, "late"):
         move_update(session, row, "late", actor, "update-stale")
@@ -174,10 +203,10 @@ def _question(session: Session, row: StudyUpdate, found: StudyRound) -> Question
         task_id=row.task_id,
         study_id=study.id,
         silo_id=row.silo_id,
-        round=row.number,
+        round=row.number if row.started is None else row.started,
         validate_only=found.validate_only,
         plan_digest=study.plan_digest,
-        base=found.base_digest,
+        base=_base_of(session, row),
         cohort=session.get_one(Cohort, row.cohort_id).fingerprint,
         metric=read_stored(BenchmarkDefinition, definition).primary.name,
     )

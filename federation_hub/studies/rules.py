@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 from federation_hub.states import Machine
 
@@ -26,6 +26,7 @@ ROUND = Machine(
         "close": {"open": "aggregating", "collecting": "aggregating"},
         "commit": {"aggregating": "committed"},
         "abandon": {"open": "abandoned", "collecting": "abandoned", "aggregating": "abandoned"},
+        "revoke": {"committed": "revoked"},
     },
 )
 UPDATE = Machine(
@@ -43,7 +44,7 @@ ATTEMPTS_A_ROUND = 3
 """A round that misses its quorum is opened again from the same global model; after this many the study fails."""
 
 Root = Literal["here", "awaited", "gone"]
-Verdict = Literal["wait", "close", "abandon"]
+Verdict = Literal["wait", "close", "abandon", "stop"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,9 @@ class Outlook:
     root: Root = "here"
     """Where the update stands that the rule cannot do without; "here" also where it needs none."""
 
+    buffered: bool = False
+    """Whether the round closes as soon as there are as many updates as the quorum."""
+
 
 def judge_round(outlook: Outlook, at: datetime) -> Verdict:
     """Decide what becomes of an open round: k of n with a deadline.
@@ -66,7 +70,8 @@ def judge_round(outlook: Outlook, at: datetime) -> Verdict:
     """
     if outlook.verified + outlook.pending < outlook.quorum or outlook.root == "gone":
         return "abandon"
-    if outlook.pending and at < outlook.deadline:
+    full = outlook.buffered and outlook.verified >= outlook.quorum
+    if outlook.pending and at < outlook.deadline and not full:
         return "wait"
     return "close" if outlook.verified >= outlook.quorum and outlook.root == "here" else "abandon"
 
@@ -97,3 +102,38 @@ def mean_score(scores: Sequence[tuple[float, int]]) -> MeanScore | None:
         cases=cases,
         sites=len(scores),
     )
+
+
+class Based(Protocol):
+    """A round that knows which model it started from."""
+
+    number: Any
+    base_round: Any
+
+
+def base_round(found: Based) -> int:
+    """Return the round that made the model a round starts from; rounds of older releases always follow the last."""
+    return int(found.number - 1 if found.base_round is None else found.base_round)
+
+
+class Begun(Protocol):
+    """An answer that knows in which round it was begun, and to which attempt it belongs."""
+
+    number: Any
+    attempt: Any
+    started: Any
+
+
+class Attempt(Based, Protocol):
+    """One attempt at a round."""
+
+    attempt: Any
+
+
+def model_of(update: Begun, rounds: Sequence[Attempt]) -> int | None:
+    """Return the round that made the model an answer is about; None where its round is not known."""
+    began = update.number if update.started is None else update.started
+    for found in rounds:
+        if found.number == began and (began != update.number or found.attempt == update.attempt):
+            return base_round(found)
+    return None

@@ -49,7 +49,8 @@ def create(session: Session, plan: StudyPlan, *, actor: Actor) -> Study:
 
     Raises ``benchmark-unknown``, ``model-unknown`` (also for a model of another organisation), ``model-not-accepted``,
     ``model-incompatible`` where the model was never put to that benchmark, ``plan-invalid`` for a silo that is not
-    there, and the codes of :mod:`silo_node.wire.soundness`.
+    there, ``plan-masked-members`` for a key that is not the silo's present one, and the codes of
+    :mod:`silo_node.wire.soundness`.
     """
     if actor.organisation_id is None:
         raise MedSiloError("not-permitted")
@@ -58,6 +59,7 @@ def create(session: Session, plan: StudyPlan, *, actor: Actor) -> Study:
     benchmark = referenced(session, plan.benchmark)
     _require_model(session, plan, benchmark, actor)
     _require_silos(session, plan)
+    _require_keys(session, plan)
     study = Study(
         state="draft",
         plan=plan.model_dump(mode="json"),
@@ -227,3 +229,12 @@ def _require_silos(session: Session, plan: StudyPlan) -> None:
     known = select(Silo.id).where(Silo.id.in_(plan.silos), Silo.state.in_(("active", "suspended")))
     if set(plan.silos) - set(session.scalars(known)):
         raise BadInput("plan-invalid", "a silo is not there")
+
+
+def _require_keys(session: Session, plan: StudyPlan) -> None:
+    """Every silo agrees to these very keys, so they must be the ones the silos sign with."""
+    if plan.secure_aggregation is not None:
+        rows = session.execute(select(Silo.id, Silo.public_key).where(Silo.id.in_(plan.silos)))
+        known = {row.id: row.public_key for row in rows}
+        if {member.silo_id: member.public_key for member in plan.secure_aggregation.members} != known:
+            raise BadInput("plan-masked-members")

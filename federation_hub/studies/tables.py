@@ -33,6 +33,12 @@ class Study(Base):
     moments: Mapped[dict[str, Any] | None]
     """Digests of the server optimiser's moments that belong to the present global model, by name."""
 
+    best_round: Mapped[int | None]
+    """The round that made the best of the scored models that stand."""
+
+    best_digest: Mapped[str | None] = mapped_column(String(80))
+    """That model, a safetensors file."""
+
     final_model_digest: Mapped[str | None] = mapped_column(ForeignKey("model.digest"))
     owner_organisation_id: Mapped[str] = mapped_column(ForeignKey("organisation.id"), index=True)
     owner_person_id: Mapped[str] = mapped_column(ForeignKey("person.id"))
@@ -42,7 +48,7 @@ class Study(Base):
 
 
 class StudyRound(Base):
-    """One attempt at one round. ``state``: open, collecting, aggregating, committed, abandoned."""
+    """One attempt at one round. ``state``: open, collecting, aggregating, committed, abandoned, revoked."""
 
     __tablename__ = "study_round"
 
@@ -56,6 +62,15 @@ class StudyRound(Base):
     validate_only: Mapped[bool] = mapped_column(default=False)
     base_digest: Mapped[str] = mapped_column(String(80))
     """The global model this round starts from."""
+
+    base_round: Mapped[int | None]
+    """The round that made it; the one before, where nothing was rolled back."""
+
+    base_score: Mapped[float | None]
+    """What it scored at the sites, over all of them as the plan asks for it."""
+
+    verdict: Mapped[str | None] = mapped_column(String(16))
+    """What the sites made of it: accepted or vetoed; None where it was not scored."""
 
     weights_digest: Mapped[str | None] = mapped_column(String(80))
     """The global model this round committed."""
@@ -92,6 +107,9 @@ class StudyUpdate(Base):
     cohort_id: Mapped[str] = mapped_column(ForeignKey("cohort.id"))
     weight: Mapped[int]
     """The registered cohort's training cases when the round was opened."""
+
+    started: Mapped[int | None]
+    """The round whose base it started from; in a buffered study that may be an earlier one than this."""
 
     state: Mapped[str] = mapped_column(String(16), default="expected")
     code: Mapped[str | None] = mapped_column(String(60))

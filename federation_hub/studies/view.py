@@ -12,8 +12,17 @@ from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.evaluations.tables import Task
 from federation_hub.silos.tables import Silo
 from federation_hub.stored import read_stored
-from federation_hub.studies.messages import RoundView, ScoreView, StudySilo, StudySummary, StudyView, UpdateView
-from federation_hub.studies.rules import mean_score
+from federation_hub.studies.messages import (
+    CurvePoint,
+    RoundView,
+    ScoreView,
+    SiteCurve,
+    StudySilo,
+    StudySummary,
+    StudyView,
+    UpdateView,
+)
+from federation_hub.studies.rules import base_round, mean_score, model_of
 from federation_hub.studies.tables import Study, StudyRound, StudyUpdate
 from silo_node.wire.benchmarks import BenchmarkDefinition
 from silo_node.wire.errors import MedSiloError
@@ -50,6 +59,8 @@ def study_view(session: Session, study_id: str, viewer: Actor | None = None) -> 
             "initial_score": _score(metric, rows, 1),
             "rounds": tuple(_round_view(found, rows, metric) for found in rounds),
             "committed": _committed(rounds),
+            "best_round": study.best_round,
+            "curves": _curves(rounds, rows),
             "final_model": study.final_model_digest,
             "created": study.created,
             "started": study.started,
@@ -120,6 +131,10 @@ class _Row:
                 "size": update.size,
                 "score": report.score.value if report else None,
                 "score_reason": report.score.reason if report else None,
+                "personal": report.personal.value if report and report.personal else None,
+                "alone": report.alone.value if report and report.alone else None,
+                "verdict": report.verdict if report else None,
+                "started": update.started or update.number,
                 "train_seconds": report.train_seconds if report else None,
                 "received": update.received,
             }
@@ -166,6 +181,9 @@ def _round_view(found: StudyRound, rows: Sequence[_Row], metric: str) -> RoundVi
             "state": found.state,
             "code": found.code,
             "validate_only": found.validate_only,
+            "base_round": base_round(found),
+            "base_score": found.base_score,
+            "base_verdict": found.verdict,
             "opened": found.opened,
             "deadline": found.deadline,
             "closed": found.closed,
@@ -174,6 +192,27 @@ def _round_view(found: StudyRound, rows: Sequence[_Row], metric: str) -> RoundVi
             "score": _score(metric, rows, found.number + 1) if made_a_model else None,
             "updates": tuple(row.view() for row in mine),
         }
+    )
+
+
+def _curves(rounds: Sequence[StudyRound], rows: Sequence[_Row]) -> tuple[SiteCurve, ...]:
+    """Return a curve for each site whose numbers the viewer may see; a model scored twice counts as told last."""
+    points: dict[tuple[str, str], dict[int, CurvePoint]] = {}
+    for row in rows:
+        update, report = row.update, row.report if row.open_book else None
+        place = model_of(update, rounds)
+        if report is None or place is None or update.state not in _COUNTED or report.score.reason == "not-evaluated":
+            continue
+        points.setdefault((update.silo_id, row.silo), {})[place] = CurvePoint(
+            made=place,
+            score=report.score.value,
+            personal=report.personal.value if report.personal else None,
+            alone=report.alone.value if report.alone else None,
+            verdict=report.verdict,
+        )
+    return tuple(
+        SiteCurve(silo_id=silo_id, silo=silo, points=tuple(found[place] for place in sorted(found)))
+        for (silo_id, silo), found in sorted(points.items())
     )
 
 

@@ -14,6 +14,7 @@ from dbos import DBOS
 from sqlalchemy.exc import OperationalError
 
 from federation_hub.engine.engine import engine_services, wakeups
+from federation_hub.engine.wakeups import EngineStopped
 from federation_hub.studies import finish, rounds
 from federation_hub.studies.rounds import RoundKey
 from federation_hub.studies.rules import ATTEMPTS_A_ROUND, STUDY, pause_before_retry
@@ -30,6 +31,7 @@ _PASSING = frozenset({errno.ENOSPC, errno.EDQUOT})
 _MODEL = "model"
 """The folded model among the digests of a fold; the others are the moments' by name."""
 
+_STOP = "stop"
 _NOTHING = ""
 """A topic nobody notifies: waiting for it only passes time, until the engine is stopped."""
 
@@ -58,38 +60,54 @@ def _step(work: Callable[P, R]) -> Callable[P, R]:
 @DBOS.workflow(max_recovery_attempts=None)
 def run_study(study_id: str) -> None:
     """Federated learning: initialise, then round after round offer, collect, fold and commit; last, register."""
+    engine = wakeups()
     try:
         planned_rounds = initialise(study_id)
         for number in range(1, planned_rounds + 1):
-            if not train_round(study_id, number):
+            trained = train_round(study_id, number)
+            if not trained:
                 return
+            if trained == _STOP:
+                break
         if may_go_on(study_id):
-            validate_round(study_id, planned_rounds + 1)
+            if trained != _STOP:
+                validate_round(study_id, planned_rounds + 1)
             register_model(study_id)
     except Exception as error:
+        if engine.stopped:
+            # The engine's own database may be gone before a step is noted; the next launch does that step again.
+            raise EngineStopped from error
         _log.error("study-failed", study_id=study_id, exc_info=error)
         fail(study_id, error.code if isinstance(error, MedSiloError) else "internal-error")
 
 
-def train_round(study_id: str, number: int) -> bool:
-    """Make the next global model; a round that misses its quorum is tried again. False where the study ended."""
+def train_round(study_id: str, number: int) -> bool | str:
+    """Make the next global model; a round that misses its quorum, or whose base is vetoed, is tried again.
+
+    False where the study ended, ``stop`` where its stop rule is met.
+    """
     for attempt in range(1, ATTEMPTS_A_ROUND + 1):
         if attempt > 1:
             rest(study_id, attempt)
         if not may_go_on(study_id):
             return False
         offer_tasks(study_id, number, attempt)
-        if collect_updates(study_id, number, attempt):
+        collected = collect_updates(study_id, number, attempt)
+        if collected == _STOP:
+            return _STOP
+        if collected:
             folded = fold_updates(study_id, number, attempt)
+            if not folded:
+                continue
             return commit(study_id, number, attempt, folded)
-    fail(study_id, "quorum-missed")
+    give_up(study_id, number)
     return False
 
 
 def validate_round(study_id: str, number: int) -> None:
     """Let the sites score the final global model on their validation cases; nobody trains."""
     offer_validation(study_id, number)
-    if collect_updates(study_id, number, 1):
+    if collect_updates(study_id, number, 1) is True:
         commit_validation(study_id, number)
 
 
@@ -123,20 +141,25 @@ def offer_validation(study_id: str, number: int) -> None:
 
 
 @_step
-def collect_updates(study_id: str, number: int, attempt: int) -> bool:
-    """Wait for every silo's answer or the deadline; False where the round was abandoned."""
+def collect_updates(study_id: str, number: int, attempt: int) -> bool | str:
+    """Wait for every silo's answer or the deadline; False where the round was abandoned, ``stop`` by the stop rule."""
     while True:
         seen = wakeups().count(study_id)
         verdict = rounds.settle(engine_services(), RoundKey(study_id, number, attempt))
         if verdict != "wait":
-            return verdict == "close"
+            return _STOP if verdict == "stop" else verdict == "close"
         wakeups().wait(study_id, seen, _LOOK_AGAIN_SECONDS)
 
 
 @_step
 def fold_updates(study_id: str, number: int, attempt: int) -> dict[str, str]:
-    """Fold the verified updates into the next global model and return the digests of it and of its moments."""
-    folded = rounds.fold_round(engine_services(), RoundKey(study_id, number, attempt))
+    """Fold the verified updates into the next global model and return the digests of it and of its moments.
+
+    None of them where a masked sum would not be exact: that attempt is void.
+    """
+    folded = rounds.fold_or_void(engine_services(), RoundKey(study_id, number, attempt))
+    if folded is None:
+        return {}
     return {_MODEL: folded.digest, **folded.moments}
 
 
@@ -165,8 +188,15 @@ def rest(study_id: str, attempt: int) -> None:
     seen = wakeups().count(study_id)
     with engine_services().database.reading() as session:
         study = session.get_one(Study, study_id)
-    if study.state not in STUDY.final:
+        vetoed = rounds.was_vetoed(session, study_id)
+    if study.state not in STUDY.final and not vetoed:
         wakeups().wait(study_id, seen, pause_before_retry(plan_of(study).deadline_seconds, attempt - 1))
+
+
+@_step
+def give_up(study_id: str, number: int) -> None:
+    """End the study after its last attempt at a round, with that attempt's reason."""
+    finish.fail_study(engine_services(), study_id, rounds.last_code(engine_services(), study_id, number))
 
 
 @_step

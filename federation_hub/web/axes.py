@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import ceil, floor, isfinite, log10
 
+from silo_node.web.formats import MINUS
+
 
 @dataclass(frozen=True, slots=True)
 class Axis:
@@ -22,7 +24,7 @@ class Axis:
         return self.low <= value <= self.high
 
     def label(self, value: float) -> str:
-        return f"{value:.{self.places}f}"
+        return f"{value:.{self.places}f}".replace("-", MINUS)
 
 
 def nice_axis(

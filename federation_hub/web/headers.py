@@ -1,10 +1,10 @@
-"""Security headers. The hub's pages need no script, no font, no frame and no other host, so the policy allows none."""
+"""Security headers. The hub's pages run one script of their own and need no font, no frame and no other host."""
 
 from flask import Response
 
 from silo_node.web.headers import HEADERS, content_security_policy
 
-CONTENT_SECURITY_POLICY = content_security_policy()
+CONTENT_SECURITY_POLICY = content_security_policy(scripts=True)
 
 
 def protect(response: Response) -> Response:

@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
+
+if TYPE_CHECKING:
+    from benchmarks.statistics.quantities import Quantity
 
 PACKAGE = "benchmarks.statistics"
 CHAPTERS: tuple[tuple[str, str], ...] = (
@@ -22,6 +26,7 @@ CHAPTERS: tuple[tuple[str, str], ...] = (
     ("bootstrap", "Other metrics at a hospital"),
     ("calibration", "Calibration"),
     ("curves", "Curves over hospitals"),
+    ("tables", "Counts over hospitals"),
     ("disclosure", "What is never told"),
     ("validate", "What is refused"),
 )
@@ -46,6 +51,14 @@ class Chapter:
     module: str
     paragraphs: tuple[Markup, ...]
     entries: tuple[MethodEntry, ...]
+
+
+@cache
+def quantities() -> "tuple[Quantity, ...]":
+    """Return every published number in words, with its formula and source, from the register beside the code."""
+    from benchmarks.statistics.quantities import quantities as registered
+
+    return registered()
 
 
 @cache

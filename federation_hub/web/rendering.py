@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from flask import Blueprint, render_template, request
+from flask import Blueprint, g, render_template, request
 from flask.blueprints import BlueprintSetupState
 from jinja2 import StrictUndefined
 
+from federation_hub.accounts.actors import ANONYMOUS
 from federation_hub.services import services
 from federation_hub.web import assets, words
 from silo_node import __version__
@@ -32,13 +33,17 @@ FILTERS: dict[str, Callable[..., str]] = {
     "note": words.note,
     "state": words.state,
     "plural": words.plural,
+    "xml_text": words.xml_text,
+    "timestamp": words.timestamp,
 }
 
 # Globals and not context, because a template that is imported for its macros sees no context.
 GLOBALS: dict[str, object] = {
     "asset": assets.address,
+    "integrity": assets.integrity,
     "provenance_notices": words.PROVENANCE_NOTICES,
     "metric_meanings": words.METRIC_MEANINGS,
+    "account_sections": words.ACCOUNT_SECTIONS,
 }
 
 
@@ -77,4 +82,4 @@ def link(kind: str, *parts: str | int) -> str:
 
 def page(template: str, **view: Any) -> str:
     """Render a page."""
-    return render_template(template, request=request, **view)
+    return render_template(template, request=request, actor=g.get("actor", ANONYMOUS), **view)

@@ -1,5 +1,7 @@
 """Codes and names in plain words, for pages. A code that is not known here is shown as it is, never guessed."""
 
+from datetime import datetime
+
 from silo_node.wire.benchmarks import METRICS, Direction
 from silo_node.wire.errors import PROBLEMS
 
@@ -41,6 +43,7 @@ STATES = {
     "open": "open",
     "aggregating": "folding the updates",
     "committed": "committed",
+    "revoked": "rolled back: sites vetoed its model",
     "folded": "counted",
     "late": "came too late, not counted",
     "verified": "checked, waiting to be folded",
@@ -116,6 +119,28 @@ def plural(count: int, noun: str, plural_noun: str | None = None) -> str:
     return f"{count:,} {noun if count == 1 else plural_noun or noun + 's'}"
 
 
+def xml_text(text: str) -> str:
+    """Return a text without the characters XML 1.0 cannot hold at all, not even escaped."""
+    return "".join(char for char in text if char in "\t\n\r" or " " <= char not in "\ufffe\uffff")
+
+
+def timestamp(moment: datetime) -> str:
+    """Return a moment as RFC 3339 has it, in UTC."""
+    return f"{moment:%Y-%m-%dT%H:%M:%S}Z"
+
+
 def joined(names: list[str] | tuple[str, ...]) -> str:
     """Return names as a list in a sentence: ``A``, ``A and B``, ``A, B and C``."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
+
+
+_ADMIN = frozenset({"hub-admin"})
+ACCOUNT_SECTIONS: tuple[tuple[str, str, frozenset[str]], ...] = (
+    ("/dashboard", "Dashboard", frozenset()),
+    ("/account", "Account", frozenset()),
+    ("/account/tokens", "Tokens", frozenset()),
+    ("/admin/people", "People", _ADMIN),
+    ("/admin/silos", "Silos", _ADMIN),
+    ("/audit", "Audit trail", _ADMIN | {"data-steward"}),
+)
+"""The pages behind the door: address, name, and which roles see them (none: everybody who is signed in)."""

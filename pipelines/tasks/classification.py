@@ -24,6 +24,8 @@ class Classification:
 
     def __init__(self, question: Question) -> None:
         self.question = question
+        self.metric = "auroc"
+        """The validation metric: macro AUROC, whatever the benchmark's primary one is."""
 
     def loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Cross entropy of logits (B, K) against class indices (B,)."""
@@ -63,9 +65,9 @@ class Classification:
             positives = labels == index
             reason = self._too_few(positives)
             if reason:
-                return "auroc", None, reason
+                return self.metric, None, reason
             values.append(auroc(scores[:, index], positives))
-        return "auroc", float(np.mean(values)), ""
+        return self.metric, float(np.mean(values)), ""
 
     def _too_few(self, positives: np.ndarray[Any, np.dtype[np.bool_]]) -> str:
         fewest = self.question.disclosure.minimum_class

@@ -18,6 +18,9 @@ class Segmentation:
 
     def __init__(self, question: Question) -> None:
         self.question = question
+        self.metric = question.primary.name
+        """The validation metric."""
+
         self._loss = DiceCELoss(softmax=True, to_onehot_y=True, include_background=False)
 
     def loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -56,7 +59,7 @@ class Segmentation:
         self, records: Sequence[dict[str, Any]], cases: Sequence[PreparedCase]
     ) -> tuple[str, float | None, str]:
         """Return the validation metric (the primary one), its mean over structures and cases, or a coded reason."""
-        metric = self.question.primary.name
+        metric = self.metric
         if len(cases) < self.question.disclosure.minimum_cell:
             return metric, None, "too-few-cases"
         values = [scores[metric] for record in records for scores in record["structures"].values()]

@@ -1,6 +1,6 @@
 """What was asked of this node, put to the policy once more: for a person who wants to know why."""
 
-from silo_node.agent.consents import agreed_plan
+from silo_node.agent.consents import agreed_plan, outlook_of
 from silo_node.agent.evaluation import SPLIT, evaluation_request
 from silo_node.agent.holdings import find_holding, training_cases
 from silo_node.agent.tasks import TaskBook
@@ -34,7 +34,8 @@ def decision_about(home: Home, identity: Identity, journal: Journal, name: str) 
         raise BadInput("not-found", "see silo-node status for the tasks of this node")
     asked = StudyConsentRequest.model_validate_json(rows[0]["request"])
     cases = training_cases(home, asked.plan.benchmark)
-    return decide_consent(load_policy(home), asked.plan, cases, Asker(asked.organisation, asked.requested_by))
+    asker = Asker(asked.organisation, asked.requested_by)
+    return decide_consent(load_policy(home), asked.plan, cases, asker, outlook_of(home, journal, asked))
 
 
 def _task(home: Home, identity: Identity, journal: Journal, task: Task) -> Decision:

@@ -7,11 +7,12 @@ from silo_node.identity import Identity
 from silo_node.journal import Journal
 from silo_node.outbox.box import Item, Outbox
 from silo_node.policy import Asker, Decision, decide_consent, load_policy
+from silo_node.privacy.outlook import Outlook
 from silo_node.state import Home
 from silo_node.wire.canonical import message_digest
 from silo_node.wire.cohorts import AssociationDecision
-from silo_node.wire.envelope import open_envelope, seal
-from silo_node.wire.errors import BadInput, IntegrityError
+from silo_node.wire.envelope import Envelope, open_envelope, seal
+from silo_node.wire.errors import BadInput, IntegrityError, MedSiloError
 from silo_node.wire.studies import StudyConsentRequest
 
 KIND: Final = "association-decision"
@@ -33,7 +34,7 @@ def consider(home: Home, identity: Identity, journal: Journal, request: StudyCon
         return None
     asker = Asker(request.organisation, request.requested_by)
     cases = training_cases(home, request.plan.benchmark)
-    decision = decide_consent(load_policy(home), request.plan, cases, asker)
+    decision = _decided(home, journal, request, cases, asker)
     _remember(journal, request)
     approve = decision.verdict != "refuse"
     envelope = seal(
@@ -42,12 +43,39 @@ def consider(home: Home, identity: Identity, journal: Journal, request: StudyCon
             silo_id=identity.silo_id,
             approve=approve,
             reason=decision.code,
+            sealing_key=_sealing_key(home, identity, request) if approve else None,
         ),
         identity.key,
     )
     release = decision if approve else Decision("allow", decision.code, decision.rule)
     _LOG.info("study asks for consent", extra={"study": request.study_id, "verdict": decision.verdict})
     return outbox.add(KIND, request.association_id, envelope, release)
+
+
+def outlook_of(home: Home, journal: Journal, request: StudyConsentRequest) -> Outlook | None:
+    """Return what a study would cost the patients of this site's cohort; None where there is no cohort for it."""
+    from silo_node.privacy.account import PrivacyAccount
+
+    return PrivacyAccount(home, journal).outlook(request.plan, load_policy(home), request.study_id)
+
+
+def _decided(home: Home, journal: Journal, request: StudyConsentRequest, cases: int | None, asker: Asker) -> Decision:
+    try:
+        outlook = outlook_of(home, journal, request)
+    except MedSiloError as error:
+        return Decision("refuse", error.code, "privacy", error.title)
+    return decide_consent(load_policy(home), request.plan, cases, asker, outlook)
+
+
+def _sealing_key(home: Home, identity: Identity, request: StudyConsentRequest) -> Envelope | None:
+    """Return the signed key under which neighbours shall encrypt for this site; None where there are none."""
+    if request.plan.decentralised is None:
+        return None
+    from silo_node.neighbours.own import OwnPart, public_key
+
+    own = OwnPart.of(home, request.study_id)
+    digest = message_digest(request.plan)
+    return seal(public_key(own.keys, request.study_id, identity.silo_id, digest), identity.key)
 
 
 def decline_held(journal: Journal, identity: Identity, item: Item, by: str | None = None) -> Item:

@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from pipelines.container import ContainerModel
 from pipelines.job import EvaluateJob, ModelFile, Verdict
+from pipelines.privacy.accounting import Mechanism
 from silo_node import __version__
 from silo_node.agent.claims import Claim
 from silo_node.agent.contained import answer_binds, answer_in_container
@@ -39,6 +40,7 @@ from silo_node.policy.bits import block_bits
 from silo_node.policy.budget import NOTHING, Ledger, Spent
 from silo_node.policy.differencing import Told, decide_difference
 from silo_node.policy.disclosure import stricter
+from silo_node.privacy.ledger import PrivacyLedger
 from silo_node.sandbox import Bind
 from silo_node.sandbox.work import WorkCancelled, run_job
 from silo_node.wire.benchmarks import BenchmarkDefinition
@@ -76,6 +78,9 @@ def evaluate(node: Node, hub: Hub, claim: Claim, body: EvaluationTask, journal: 
         _score_served(node, claim, body, holding, definition, serving, judge_models(node, missing, definition))
     block = _affordable(node, body, holding, definition, claim.task.task_id, started, serving, history, ledger)
     Told(journal).remember(body.benchmark.name, body.cohort, _patients(holding))
+    PrivacyLedger(journal).book(
+        holding.cohort_id, "test", _patients(holding), "evaluation", body.evaluation_id, Mechanism("none")
+    )
     return block
 
 

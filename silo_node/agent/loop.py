@@ -24,9 +24,11 @@ from silo_node.agent.consents import consider
 from silo_node.agent.courier import Courier
 from silo_node.agent.health import Pulse
 from silo_node.agent.lanes import Lane
+from silo_node.agent.masked import MaskedRounds
 from silo_node.agent.node import Node, connection, pause_after, pauses
 from silo_node.agent.runner import KINDS, Runner
 from silo_node.agent.tasks import TaskBook
+from silo_node.config import PollSettings
 from silo_node.identity import check_hub_key
 from silo_node.journal import Journal
 from silo_node.outbox.box import Outbox
@@ -66,6 +68,7 @@ class Agent:
             lambda: connection(node), self._note_progress, lambda claim: self._admission.withdraw(claim)
         )
         self._courier = Courier(node.home, self._outbox, self._book, self._keeper)
+        self._masking = MaskedRounds(node, self._book, self._outbox, self._keeper)
         # Only a check node of the hub's operator asks for checks.
         kinds = [kind for kind in KINDS if kind != "check" or node.config.check_node]
         self._runners = {kind: self._runner() for kind in kinds}
@@ -101,6 +104,7 @@ class Agent:
             sweep(self._node.home, self._outbox)
             self._outbox.sign_again(self._node.identity.key)
             self._admission.resume(self._hub)
+            self._masking.resume(self._stopping.is_set)
             while not self._stopping.is_set():
                 self._wait(self._turn())
         finally:
@@ -137,6 +141,13 @@ class Agent:
         bounds = self._node.config.poll
         self._seen = self._journal.version()
         self._courier.deliver_ready(self._hub, wait=False)
+        if self._masking.turn(self._hub):
+            self._courier.deliver_ready(self._hub, wait=False)
+            return min(self._seek(bounds), LOOK_SECONDS)
+        return self._seek(bounds)
+
+    def _seek(self, bounds: PollSettings) -> float:
+        """Ask for work where there is room for it, and return how long to wait for the next question."""
         free = tuple(kind for kind, lane in self._lanes.items() if lane.free)
         if not free:
             return bounds.longest_seconds
@@ -194,11 +205,12 @@ class Agent:
             runner.close()
         self._keeper.close()
         self._hub.close()
+        self._masking.close()
         self._journal.close()
         self._pulse.end("stopped")
 
     def _runner(self) -> Runner:
-        return Runner(self._node, self._journal, self._keeper, self._courier, self._book, self._outbox)
+        return Runner(self._node, self._journal, self._keeper, self._courier, self._book, self._outbox, self._masking)
 
     def _full(self) -> str | None:
         """Return the code of why there is no room for another task; None where there is."""

@@ -6,23 +6,29 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from pipelines.job import LocalTraining, RoundCommand, RoundEvent, TrainSession
+from pipelines.job import Keeping, LocalTraining, RoundCommand, RoundEvent, Score, TrainSession
 from silo_node.agent.claims import Claim
 from silo_node.agent.holdings import Holding, find_holding, verify_holding
 from silo_node.agent.judging import judged_sound
+from silo_node.agent.neighbour_round import NeighbourRound
 from silo_node.agent.node import Interrupted, Node, persist
+from silo_node.agent.scorebook import ScoreBook
 from silo_node.agent.updates import check_update
 from silo_node.benchmarks import known_benchmark
 from silo_node.hub import Hub
+from silo_node.journal import Journal
 from silo_node.policy import RoundRequest, decide_round, load_policy
 from silo_node.policy.disclosure import stricter
+from silo_node.privacy.account import PrivacyAccount, local_privacy, training_patients
+from silo_node.privacy.ledger import PrivacyLedger
 from silo_node.sandbox import Bind
 from silo_node.sandbox.work import TrainingSession, WorkCancelled, known_code
 from silo_node.wire.benchmarks import METRICS, BenchmarkDefinition
 from silo_node.wire.canonical import message_digest
+from silo_node.wire.course import verdict_on
 from silo_node.wire.digests import digest_file, hex_part
 from silo_node.wire.errors import PolicyRefusal, WorkFailed
-from silo_node.wire.studies import RoundReport, RoundTask, SiteScore
+from silo_node.wire.studies import RoundReport, RoundTask, SiteScore, judged
 from silo_node.wire.transfers import BlobReference
 
 CODE_FREE = 1
@@ -56,8 +62,11 @@ class _Session:
 class StudySessions:
     """The training processes of this site. Use it in one thread that lives as long as they shall."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, journal: Journal) -> None:
         self._node = node
+        self._account = PrivacyAccount(node.home, journal)
+        self._spending = PrivacyLedger(journal)
+        self._book = ScoreBook(journal)
         self._sessions: dict[str, _Session] = {}
 
     def answer(self, hub: Hub, claim: Claim, body: RoundTask, agreed: str | None) -> Answer:
@@ -75,13 +84,20 @@ class StudySessions:
         exchange = self._folder(body.study_id) / "exchange"
         name = f"{hex_part(body.weights.digest)}.safetensors"
         weights = persist(partial(hub.fetch, body.weights, exchange, name), claim.cancelled, longest)
+        if body.control is not None and not body.validate_only:
+            persist(partial(hub.fetch, body.control, exchange, _control_name(body.control)), claim.cancelled, longest)
         verify_holding(home, holding)
         try:
+            if body.plan.decentralised is not None:
+                return self._mixed_round(hub, claim, body, holding, definition, weights)
             return self._run(claim, body, holding, definition, weights)
         finally:
             weights.unlink(missing_ok=True)
+            if body.control is not None:
+                (exchange / _control_name(body.control)).unlink(missing_ok=True)
             if body.round > body.plan.rounds:
                 self.end(body.study_id)
+                self._spending.close(body.study_id)
 
     def end_idle(self) -> None:
         """End the processes of studies that have not asked for a round for long."""
@@ -117,11 +133,52 @@ class StudySessions:
     def _run(
         self, claim: Claim, body: RoundTask, holding: Holding, definition: BenchmarkDefinition, weights: Path
     ) -> Answer:
+        higher = definition.primary.direction == "higher"
+        gate = body.plan.gate
+        reference = self._book.reference(body.study_id, body.weights.digest, higher=higher) if gate else None
+        control = None if body.control is None or body.validate_only else _control_name(body.control)
         command = RoundCommand(
-            round=body.round, weights=Path("/exchange") / weights.name, validate_only=body.validate_only
+            round=body.round,
+            weights=Path("/exchange") / weights.name,
+            validate_only=body.validate_only,
+            evaluate=body.evaluate,
+            control=Path("/exchange") / control if control else None,
+            standing=body.standing,
+            reference=reference,
+            tolerance=gate.tolerance if gate else 0.0,
+            higher=higher,
         )
+        event, update = self._trained(claim, body, holding, definition, command)
+        kept = self._keep(claim, weights, update) if update is not None else None
+        report = _report(self._node, claim, body, holding, definition, event, kept.blob if kept else None)
+        if gate is not None and (body.evaluate or body.validate_only):
+            value = judged(body.plan, report.score, report.personal).value
+            verdict = verdict_on(gate, value, reference, higher=higher)
+            self._book.note(body.study_id, body.weights.digest, value, verdict)
+            report = report.model_copy(update={"verdict": verdict})
+        return Answer(report, kept.path if kept else None)
+
+    def _mixed_round(
+        self, hub: Hub, claim: Claim, body: RoundTask, holding: Holding, definition: BenchmarkDefinition, first: Path
+    ) -> Answer:
+        """Do a round of a decentralised study: mix, validate, train, and seal the model for the neighbours."""
+        neighbourhood = NeighbourRound.begin(self._node, hub, claim, body, first, self._folder(body.study_id))
+        event, model = self._trained(claim, body, holding, definition, neighbourhood.command)
+        if model is None:
+            raise WorkFailed("output-invalid", "a mixed round gives a model")
+        sealed = neighbourhood.finish(event, self._keep(claim, first, model).path)
+        report = _report(self._node, claim, body, holding, definition, event, sealed.blob)
+        return Answer(report.model_copy(update={"exchange": sealed.exchange}), sealed.path)
+
+    def _trained(
+        self, claim: Claim, body: RoundTask, holding: Holding, definition: BenchmarkDefinition, command: RoundCommand
+    ) -> tuple[RoundEvent, Path | None]:
+        """Have the study's process do a round; one that died of itself gets one more try with a fresh one."""
         for attempt in (1, 2):
             session = self._session(body, holding, definition)
+            if not body.validate_only:
+                # Again at a second try: the first may have drawn its noise before it died.
+                self._account.book_round(body, holding, load_policy(self._node.home))
             try:
                 event, update = session.training.round(
                     command,
@@ -144,9 +201,7 @@ class StudySessions:
         session.training.pause()
         session.used = time.monotonic()
         verify_holding(self._node.home, holding)
-        kept = self._keep(claim, weights, update) if update is not None else None
-        report = _report(self._node, claim, body, holding, definition, event, kept.blob if kept else None)
-        return Answer(report, kept.path if kept else None)
+        return event, update
 
     def _session(self, body: RoundTask, holding: Holding, definition: BenchmarkDefinition) -> _Session:
         found = self._sessions.get(body.study_id)
@@ -176,14 +231,18 @@ class StudySessions:
             local=LocalTraining.model_validate(body.plan.local.model_dump()),
             out=Path("/out"),
             exchange=Path("/exchange"),
+            keeps=Keeping.model_validate(body.plan.keeps),
+            state=Path("/state"),
             threads=self._node.config.threads,
             seed=body.plan.seed,
+            privacy=local_privacy(body.plan, len(training_patients(holding.manifest))),
         )
         binds = [
             Bind(holding.folder, "/cohort"),
             Bind(home.bundles / Path(bundle).name, bundle),
             Bind(folder / "exchange", "/exchange"),
             Bind(folder / "out", "/out", writable=True),
+            Bind(self._state(body.study_id), "/state", writable=True),
         ]
         return TrainingSession(
             self._node.sandbox,
@@ -198,6 +257,11 @@ class StudySessions:
         folder = self._node.home.scratch / f"study-{study_id}"
         for name in ("exchange", "out"):
             (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder
+
+    def _state(self, study_id: str) -> Path:
+        folder = self._node.home.studies / study_id
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return folder
 
     def _keep(self, claim: Claim, weights: Path, update: Path) -> Kept:
@@ -228,16 +292,7 @@ def _report(
     event: RoundEvent,
     update: BlobReference | None,
 ) -> RoundReport:
-    value = event.score.value
-    if METRICS.get(event.score.metric, ("",))[0] != definition.task:
-        raise WorkFailed("output-invalid", "the score is of a metric that is not one of the benchmark's kind")
-    score = SiteScore(
-        metric=event.score.metric,
-        value=None if value is None else round(min(max(value, 0.0), 1000.0), definition.disclosure.decimals),
-        reason=known_code(event.score.reason) if event.score.reason else None,
-        # What this site knows is not taken from the jail.
-        cases=holding.manifest.count("validation"),
-    )
+    asked = body.evaluate or body.validate_only
     return RoundReport(
         task_id=claim.task.task_id,
         study_id=body.study_id,
@@ -247,7 +302,26 @@ def _report(
         base=body.weights.digest,
         cohort=body.cohort,
         update=update,
-        score=score,
-        # Two digits: finer times would be a way to tell of a case.
-        train_seconds=float(f"{round(event.train_seconds, 1):.2g}"),
+        score=_score(event.score, holding, definition),
+        personal=_score(event.personal, holding, definition) if asked and event.personal else None,
+        alone=_score(event.alone, holding, definition) if asked and event.alone else None,
+        # Two digits: finer times would be a way to tell of a case. A private round tells none: they grow with who
+        # was drawn.
+        train_seconds=0.0 if body.plan.privacy else float(f"{round(event.train_seconds, 1):.2g}"),
     )
+
+
+def _score(told: Score, holding: Holding, definition: BenchmarkDefinition) -> SiteScore:
+    if METRICS.get(told.metric, ("",))[0] != definition.task:
+        raise WorkFailed("output-invalid", "the score is of a metric that is not one of the benchmark's kind")
+    return SiteScore(
+        metric=told.metric,
+        value=None if told.value is None else round(min(max(told.value, 0.0), 1000.0), definition.disclosure.decimals),
+        reason=known_code(told.reason) if told.reason else None,
+        # What this site knows is not taken from the jail.
+        cases=holding.manifest.count("validation"),
+    )
+
+
+def _control_name(control: BlobReference) -> str:
+    return f"{hex_part(control.digest)}.control.safetensors"

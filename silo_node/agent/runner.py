@@ -10,6 +10,7 @@ from silo_node.agent.claims import Claim, LeaseKeeper
 from silo_node.agent.consents import agreed_plan
 from silo_node.agent.courier import Courier
 from silo_node.agent.learning import Learning
+from silo_node.agent.masked import MaskedRounds
 from silo_node.agent.node import Interrupted, Node, connection, persist
 from silo_node.agent.tasks import TaskBook
 from silo_node.hub import Hub
@@ -44,7 +45,14 @@ class Runner:
     """Runs the tasks of one lane, over a connection of its own."""
 
     def __init__(
-        self, node: Node, journal: Journal, keeper: LeaseKeeper, courier: Courier, book: TaskBook, outbox: Outbox
+        self,
+        node: Node,
+        journal: Journal,
+        keeper: LeaseKeeper,
+        courier: Courier,
+        book: TaskBook,
+        outbox: Outbox,
+        masking: MaskedRounds,
     ) -> None:
         self._node = node
         self._journal = journal
@@ -52,6 +60,7 @@ class Runner:
         self._courier = courier
         self._book = book
         self._outbox = outbox
+        self._masking = masking
         self._hub: Hub | None = None
         self._sessions: StudySessions | None = None
 
@@ -62,7 +71,10 @@ class Runner:
         self._book.move(task_id, "running")
         with self._keeper.keeping(claim):
             try:
-                self._answer(hub, claim, *self._compute(hub, claim))
+                if self._masking.begun(claim):
+                    self._book.move(task_id, "answered")
+                else:
+                    self._conclude(hub, claim, *self._compute(hub, claim))
             except Interrupted:
                 if claim.unwanted.is_set():
                     self._book.move(task_id, "closed", "cancelled")
@@ -71,7 +83,7 @@ class Runner:
             except Exception as error:
                 _LOG.exception("a task failed in an unforeseen way", extra={"task": task_id})
                 self._decline(hub, claim, WorkFailed("work-failed", type(error).__name__))
-        if claim.state == "held" and not claim.unwanted.is_set():
+        if (claim.state == "held" or self._masking.begun(claim)) and not claim.unwanted.is_set():
             self._keeper.keep(claim)
 
     def idle(self) -> None:
@@ -101,13 +113,20 @@ class Runner:
     def _round(self, hub: Hub, claim: Claim, body: RoundTask) -> tuple[Message, Path | None]:
         from silo_node.agent.rounds import StudySessions
 
-        self._sessions = self._sessions or StudySessions(self._node)
+        self._sessions = self._sessions or StudySessions(self._node, self._journal)
         agreed = agreed_plan(self._journal, self._node.identity, body.study_id)
         learning = Learning(self._node.home, self._journal, claim.task.task_id, body)
         learning.refuse_over_budget()
         answer = self._sessions.answer(hub, claim, body, agreed)
         learning.book(answer.report)
         return answer.report, answer.update
+
+    def _conclude(self, hub: Hub, claim: Claim, statement: Message, attachment: Path | None) -> None:
+        """Answer, or hand a trained update over to be masked."""
+        if self._masking.takes(claim, statement, attachment):
+            self._book.move(claim.task.task_id, "answered")
+        else:
+            self._answer(hub, claim, statement, attachment)
 
     def _answer(self, hub: Hub, claim: Claim, statement: Message, attachment: Path | None) -> None:
         kind, released = KINDS[claim.task.body.kind]

@@ -1,12 +1,14 @@
-"""``silo-node privacy``: what de-identification does here, and whether anything got past it."""
+"""``silo-node privacy``: what de-identification does here, whether anything got past it, and the privacy ledger."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import Annotated
 
 import typer
 
-from silo_node.cli.session import Json, session_of, show
+from silo_node.cli.session import Json, session_of, show, table
 
-app = typer.Typer(no_args_is_help=True, help="Report on de-identification, and search for what must not be there.")
+app = typer.Typer(no_args_is_help=True, help="De-identification, what must not be there, and what studies have cost.")
 
 
 @app.command("report")
@@ -47,3 +49,63 @@ def search(context: typer.Context, as_json: Json = False) -> None:
     show(facts, as_json=as_json, text="\n".join(lines))
     if found.findings:
         raise typer.Exit(1)
+
+
+@app.command("ledger")
+def ledger(
+    context: typer.Context,
+    cohort: Annotated[str | None, typer.Option(help="Only the lines of one cohort, by its id.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what was told of each cohort's patients, what that has cost their privacy, and whether the chain holds.
+
+    Epsilon is at the policy's `budget.delta`. Studies that were agreed to and have not ended are counted whole when a
+    study asks to be let in, and here as far as they came.
+
+    Example: silo-node privacy ledger
+    """
+    from silo_node.policy import load_policy
+    from silo_node.privacy.ledger import PrivacyLedger
+    from silo_node.privacy.words import epsilon_words, mechanism_words
+
+    session = session_of(context)
+    budget = load_policy(session.home).budget
+    with session.journal() as journal:
+        book = PrivacyLedger(journal)
+        lines, last = book.verify()
+        accounts = [
+            {
+                "cohort": name,
+                "part": part,
+                "patients": len(patients),
+                "epsilon": book.spent(patients).epsilon(budget.delta),
+                "without_noise": book.spent(patients).without_noise,
+            }
+            for (name, part), patients in book.parts().items()
+            if cohort in (None, name)
+        ]
+        entries = book.entries(cohort)
+    rows = [(e.number, e.created, e.cohort or None, e.part, e.subject, mechanism_words(e.mechanism)) for e in entries]
+    standing = [
+        (a["cohort"], a["part"], a["patients"], epsilon_words(float(str(a["epsilon"]))), a["without_noise"])
+        for a in accounts
+    ]
+    cap = "no budget" if budget.epsilon is None else f"a budget of {budget.epsilon:g}"
+    text = "\n".join(
+        [
+            f"The chain of {lines} lines holds; {cap}, at delta {budget.delta:g}.",
+            "",
+            table(["cohort", "part", "patients", "epsilon", "answers without noise"], standing),
+            "",
+            table(["line", "time", "cohort", "part", "about", "what"], rows),
+        ]
+    )
+    facts = {
+        "lines": lines,
+        "hash": last,
+        "budget": budget.epsilon,
+        "delta": budget.delta,
+        "accounts": accounts,
+        "entries": [asdict(entry) for entry in entries],
+    }
+    show(facts, as_json=as_json, text=text)

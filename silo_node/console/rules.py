@@ -84,8 +84,9 @@ _SENTENCES: dict[str, Callable[[Any], str]] = {
     "budget.epsilon": lambda n: (
         "There is no budget of differential privacy."
         if n is None
-        else f"Privacy loss is at most {n:g} a month (epsilon)."
+        else f"A patient's loss of privacy over all studies and statistics is at most {n:g} (epsilon), for ever."
     ),
+    "budget.delta": lambda n: f"Privacy losses are added up at a delta of {n:g}.",
     "resources.quiet_hours": lambda spans: _names(spans, "No work is begun at", "Work may begin at any time of day."),
     "resources.threads": lambda n: (
         "Work may use as many processors as the configuration says."

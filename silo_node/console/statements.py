@@ -10,10 +10,13 @@ from math import sqrt
 from typing import Any
 
 from silo_node.outbox.box import Item
+from silo_node.privacy.outlook import Outlook
+from silo_node.privacy.words import outlook_words
 from silo_node.web.formats import minute, score, seconds, short_digest, size
 from silo_node.wire.benchmarks import BenchmarkDefinition
 from silo_node.wire.cohorts import AssociationDecision, CohortRegistration
 from silo_node.wire.estimates import ClassEstimates, EstimateBlock, MetricEstimate, StructureEstimates
+from silo_node.wire.privacy import PatientPrivacy
 from silo_node.wire.protection import what_protects_what
 from silo_node.wire.studies import RoundReport, StudyConsentRequest
 
@@ -77,6 +80,9 @@ class Background:
     bits: float | None = None
     """How many bits the numbers of a result can carry at most."""
 
+    outlook: Outlook | None = None
+    """What a study would cost the patients' privacy."""
+
 
 def statement(item: Item, background: Background) -> Statement:
     """Tell an item in words."""
@@ -84,7 +90,7 @@ def statement(item: Item, background: Background) -> Statement:
     if item.kind == "cohort-registration":
         return _registration(CohortRegistration.model_validate_json(payload), background.definition)
     if item.kind == "association-decision":
-        return _consent(AssociationDecision.model_validate_json(payload), background.request)
+        return _consent(AssociationDecision.model_validate_json(payload), background)
     if item.kind == "estimate-block":
         return _results(EstimateBlock.model_validate_json(payload), background)
     return _update(RoundReport.model_validate_json(payload), background)
@@ -136,13 +142,14 @@ def _band(band: str) -> str:
     return band.replace("-", " to ", 1) if band[0].isdigit() and "or" not in band else band.replace("-", " ")
 
 
-def _consent(told: AssociationDecision, request: StudyConsentRequest | None) -> Statement:
+def _consent(told: AssociationDecision, background: Background) -> Statement:
+    request = background.request
     title = request.plan.title if request else "a study"
     return Statement(
         kind=KIND_NAMES["association-decision"],
         title=f"Take part in “{title}”?",
         lead=_study_lead(request),
-        about=_study_facts(request) if request else (),
+        about=(*_study_facts(request), *_cost(background.outlook)) if request else (),
         leaves=(
             Fact("Answer", "yes" if told.approve else "no"),
             Fact("To the request", told.association_id),
@@ -169,6 +176,10 @@ def _study_lead(request: StudyConsentRequest | None) -> str:
     )
 
 
+def _cost(outlook: Outlook | None) -> tuple[Fact, ...]:
+    return tuple(Fact(label, words) for label, words in outlook_words(outlook)) if outlook else ()
+
+
 def _study_facts(request: StudyConsentRequest) -> tuple[Fact, ...]:
     plan, local = request.plan, request.plan.local
     bound = f"its norm may be {plan.norm_bound:g} at most" if plan.norm_bound else "the plan bounds its norm by nothing"
@@ -180,14 +191,15 @@ def _study_facts(request: StudyConsentRequest) -> tuple[Fact, ...]:
         Fact(
             "Training here",
             f"{local.epochs} {'epoch' if local.epochs == 1 else 'epochs'} a round",
-            f"{local.optimiser}, learning rate {local.learning_rate:g}, {local.batch_size} images at a time",
+            f"{local.optimiser}, learning rate {local.learning_rate:g}, {local.batch_size} "
+            f"{'patients' if isinstance(plan.privacy, PatientPrivacy) else 'images'} at a time",
         ),
         Fact(
             "What each round would send",
             f"one file of about {size(plan.model.size)}",
             f"the change of the model's weights; {bound}",
         ),
-        Fact("And with it", "one validation score, rounded, and the seconds it took"),
+        Fact("And with it", f"one validation score, rounded{'' if plan.privacy else ', and the seconds it took'}"),
         *(Fact(entry.question, entry.answers[0], " ".join(entry.answers[1:])) for entry in what_protects_what(plan)),
     )
 
@@ -257,6 +269,13 @@ def _value(metric: MetricEstimate, place: int) -> str:
     return f"{score(theta)} ({score(theta - half)} to {score(theta + half)})"
 
 
+VERDICTS = {
+    "accepted": "it is accepted",
+    "kept-own": "it is worse here: the site goes on from its own",
+    "vetoed": "it is vetoed: much worse here than the best one before",
+}
+
+
 def _update(told: RoundReport, background: Background) -> Statement:
     value = f"{told.score.metric} {score(told.score.value)}" if told.score.value is not None else "none"
     request = background.request
@@ -268,6 +287,12 @@ def _update(told: RoundReport, background: Background) -> Statement:
         Fact("Validation score", value, f"of the incoming model, over {told.score.cases} cases, rounded"),
         Fact("Training took", seconds(told.train_seconds)),
     ]
+    for name, beside in (("The site's personal model", told.personal), ("The model trained here alone", told.alone)):
+        if beside is not None:
+            scored = f"{beside.metric} {score(beside.value)}" if beside.value is not None else "none"
+            leaves.append(Fact(name, scored, "its score only, rounded; the model stays"))
+    if told.verdict is not None:
+        leaves.append(Fact("What this site makes of the incoming model", VERDICTS[told.verdict]))
     if told.update is not None:
         there = "" if background.update_bytes is not None else "; the file is no longer here"
         leaves.append(

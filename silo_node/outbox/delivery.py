@@ -9,6 +9,11 @@ from silo_node.outbox.box import TASK_ANSWERS, Item, Outbox
 from silo_node.wire.errors import HubUnavailable, MedSiloError
 from silo_node.wire.studies import RoundReport
 from silo_node.wire.tasks import Decline, ResultAnswer
+from silo_node.wire.transfers import BlobPurpose
+
+MASKED, SEALED = ".masked", ".sealed"
+PURPOSES: dict[str, BlobPurpose] = {MASKED: "masked-update", SEALED: "sealed-model"}
+"""What an attachment is by its ending; any other is an update."""
 
 ANSWERED = frozenset({"task-done", "already-exists"})
 LATER = frozenset({"lease-lost", "silo-not-active", "not-authenticated"})
@@ -53,7 +58,7 @@ def _send(item: Item, hub: Hub) -> str:
         return "{}"
     if item.attachment is not None:
         report = RoundReport.model_validate_json(item.envelope.payload_bytes())
-        hub.upload(item.attachment, "update", expected=report.update)
+        hub.upload(item.attachment, PURPOSES.get(item.attachment.suffix, "update"), expected=report.update)
     return hub.result(item.subject, item.envelope).model_dump_json()
 
 

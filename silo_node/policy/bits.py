@@ -40,10 +40,21 @@ def block_bits(block: dict[str, Any]) -> float:
 
 def report_bits(report: dict[str, Any]) -> float:
     """Return the bound for a ``RoundReport`` as JSON, in bits, without its model update; see :func:`update_bits`."""
-    score = report["score"]
-    largest = METRIC_RANGES.get(str(score["metric"]), 1.0)
-    told = _CODE_BITS if score["value"] is None else log2(largest * 10**MOST_DECIMALS + 1)
-    return told + _STATUS_BITS + _COST_BITS
+    scores = [report[name] for name in ("score", "personal", "alone") if report.get(name)]
+    sizes = _Sizes(MOST_DECIMALS, report["score"]["cases"])
+    others = [(name, report[name]) for name in ("verdict", "exchange") if report.get(name)]
+    return (
+        sum(map(_score_bits, scores))
+        + sum(sum(sizes.of(name, value)) for name, value in others)
+        + _STATUS_BITS
+        + _COST_BITS
+    )
+
+
+def _score_bits(score: dict[str, Any]) -> float:
+    if score["value"] is None:
+        return _CODE_BITS
+    return log2(METRIC_RANGES.get(str(score["metric"]), 1.0) * 10**MOST_DECIMALS + 1)
 
 
 def update_bits(report: dict[str, Any]) -> float:

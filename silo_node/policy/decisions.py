@@ -9,6 +9,8 @@ from typing import Literal
 
 from silo_node.policy.budget import NOTHING, Spent
 from silo_node.policy.schema import Policy
+from silo_node.privacy.outlook import Outlook
+from silo_node.wire.privacy import PatientPrivacy
 from silo_node.wire.studies import StudyPlan
 
 Verdict = Literal["allow", "hold", "refuse"]
@@ -150,8 +152,17 @@ def decide_models(
     return found
 
 
-def decide_consent(policy: Policy, plan: StudyPlan, training_cases: int | None, asker: Asker | None = None) -> Decision:
-    """Decide whether this site joins a study; ``training_cases`` is None where it has no cohort for the benchmark."""
+def decide_consent(
+    policy: Policy,
+    plan: StudyPlan,
+    training_cases: int | None,
+    asker: Asker | None = None,
+    outlook: Outlook | None = None,
+) -> Decision:
+    """Decide whether this site joins a study; ``training_cases`` is None where it has no cohort for the benchmark.
+
+    ``outlook`` is what it would cost the patients' privacy; without it, the study's own epsilon counts alone.
+    """
     asked = asker or Asker("", "")
     return _first_no(
         (
@@ -162,7 +173,7 @@ def decide_consent(policy: Policy, plan: StudyPlan, training_cases: int | None, 
             _benchmark(policy, plan.benchmark.name),
             _enough(policy, training_cases),
             _rounds(policy, plan),
-            _epsilon(policy),
+            _epsilon(policy, plan, outlook),
         ),
         _studies(policy, plan.name),
     )
@@ -284,10 +295,17 @@ def _bits(policy: Policy, owner: str, spent: Spent, bits: float) -> Check:
     return Check("budget.bits", "policy-budget" if after > cap or (not bits and after >= cap) else None, words)
 
 
-def _epsilon(policy: Policy) -> Check:
-    if policy.budget.epsilon is None:
+def _epsilon(policy: Policy, plan: StudyPlan, outlook: Outlook | None) -> Check:
+    cap = policy.budget.epsilon
+    stated = plan.privacy.epsilon if isinstance(plan.privacy, PatientPrivacy) else None
+    after = outlook.after if outlook is not None else stated
+    if cap is None:
         return Check("budget.epsilon", None, "no privacy loss need be stated")
-    return Check("budget.epsilon", "policy-budget", "the study states no privacy loss, so its loss has no bound")
+    if stated is None or after is None:
+        words = "the study states no privacy loss of a patient, so his loss has no bound"
+        return Check("budget.epsilon", "policy-budget", words)
+    words = f"a patient would have lost {after:.3g} of privacy (epsilon), of {cap:g}"
+    return Check("budget.epsilon", "privacy-budget" if after > cap else None, words)
 
 
 def _cases(policy: Policy, cases: int | None) -> Iterator[Check]:

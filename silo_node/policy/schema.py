@@ -103,7 +103,10 @@ class BudgetRules(Settings):
     budget of bits, which could only mean none or all; ``silo-node outbox show`` tells how much."""
 
     epsilon: Annotated[float, Field(gt=0, le=1000)] | None = None
-    """Privacy loss of an owner's studies. Where it is set, a study that states none is refused."""
+    """Privacy loss of any patient over all studies and statistics, for ever; a study that states none is refused."""
+
+    delta: Annotated[float, Field(gt=0, le=1e-2)] = 1e-5
+    """The delta at which this site adds up privacy losses; it should be well under one over the patients."""
 
 
 class ResourceRules(Settings):

@@ -3,8 +3,11 @@
 from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, model_validator
+from pydantic_core import PydanticCustomError
 
 from silo_node.wire.base import Digest, Label, Message, Name, Title
+from silo_node.wire.consistency import inconsistencies
+from silo_node.wire.phases import PhaseSpec, SubmissionLimits
 
 TaskKind = Literal["classification", "segmentation"]
 Direction = Literal["higher", "lower"]
@@ -68,6 +71,11 @@ class SplitSpec(Message):
     test: Annotated[float, Field(ge=0, le=1)] = 0.3
 
 
+def _empty(value: object) -> bool:
+    """Leave a field out of the canonical bytes where it says nothing, so that older definitions keep their digest."""
+    return not value
+
+
 class BenchmarkDefinition(Message):
     """The published, immutable definition of one benchmark version. Its digest names it for ever."""
 
@@ -95,18 +103,23 @@ class BenchmarkDefinition(Message):
     disclosure: DisclosureLimits = DisclosureLimits()
     auto_approve_models: bool = False
     auto_approve_cohorts: bool = False
+    approve_models_of: Annotated[tuple[Title, ...], Field(max_length=200, exclude_if=_empty)] = ()
+    """Organisations whose models are approved by rule."""
+
+    approve_cohorts_of: Annotated[tuple[Title, ...], Field(max_length=200, exclude_if=_empty)] = ()
+    """Organisations whose cohorts are approved by rule."""
+
+    submissions: Annotated[SubmissionLimits | None, Field(exclude_if=_empty)] = None
+    """Limits over all phases together."""
+
+    phases: Annotated[tuple[PhaseSpec, ...], Field(max_length=20, exclude_if=_empty)] = ()
+    """When models are taken; always, where there are none."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "BenchmarkDefinition":
-        names = [metric.name for metric in self.metrics]
-        if len(set(names)) != len(names) or len(set(self.labels)) != len(self.labels):
-            raise ValueError("a metric or label is named twice")
-        if "all" in self.labels:
-            raise ValueError("a label is named all, which names the mean over labels")
-        if any(METRICS.get(name, ("",))[0] != self.task for name in names):
-            raise ValueError("a metric is unknown or belongs to another kind of task")
-        if sum(metric.primary for metric in self.metrics) != 1:
-            raise ValueError("exactly one metric must be primary")
+        faults = inconsistencies(self.model_dump(mode="json"), METRICS)
+        if faults:
+            raise PydanticCustomError(faults[0].code, "{words}", {"words": faults[0].words})
         return self
 
     @property

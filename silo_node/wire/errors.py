@@ -140,6 +140,43 @@ PROBLEMS: dict[str, Problem] = {
         "Ask a second person to look at it, under an account of their own.",
     ),
     "same-side": Problem(403, "Whoever asks cannot approve", "Let the other side decide."),
+    # accounts
+    "sign-in-failed": Problem(
+        403, "That name and password do not fit", "Try again, or ask the hub's admin for a link."
+    ),
+    "sign-in-paused": Problem(429, "Too many attempts to sign in", "Wait for the time the Retry-After header gives."),
+    "password-weak": Problem(
+        422,
+        "The password is too easy to guess",
+        "Take at least 12 characters, such as four random words, and not your name.",
+    ),
+    "invitation-invalid": Problem(
+        403, "This link was used before, or is too old", "Ask the hub's admin for a new one."
+    ),
+    "role-unknown": Problem(
+        422, "There is no such role", "Roles: reader, researcher, benchmark-owner, data-steward, hub-admin."
+    ),
+    "last-admin": Problem(409, "A hub keeps at least one admin", "Give the role to somebody else first."),
+    "scope-too-wide": Problem(
+        403, "A token cannot do more than whoever makes it", "Ask for fewer roles or a shorter time."
+    ),
+    "device-code-unknown": Problem(
+        404, "That code is not waiting for anybody", "Codes last 15 minutes; run medsilo login again."
+    ),
+    "identity-unknown": Problem(
+        403,
+        "Nobody here is linked to that identity",
+        "Open your invitation's link first, or sign in with a password and link it on your account's page.",
+    ),
+    "identity-provider-failed": Problem(
+        502, "The identity provider's answer does not hold", "Begin again; tell the hub's operator if it stays."
+    ),
+    "idempotency-mismatch": Problem(
+        422, "That key was used for another request", "Use a fresh Idempotency-Key for each new request."
+    ),
+    "idempotency-busy": Problem(
+        409, "The first request with that key is still being answered", "Repeat it in a moment, with the same key."
+    ),
     # enrolment
     "enrolment-code-invalid": Problem(403, "The enrolment code is not valid", "Ask the hub's admin for a new code."),
     "enrolment-code-expired": Problem(
@@ -172,9 +209,65 @@ PROBLEMS: dict[str, Problem] = {
     "quota-exceeded": Problem(507, "There is no room", "Free space, or ask for a larger quota."),
     "disk-full": Problem(507, "The disk is full", "Free space; work goes on by itself afterwards."),
     # benchmarks and cohorts
+    "inputs-withheld": Problem(
+        403,
+        "A hospital on this board keeps its own results to itself",
+        "Ask the benchmark's owner, who may recompute it.",
+    ),
+    "snapshot-differs": Problem(
+        409,
+        "Computed anew, the leaderboard is another one",
+        "Compare the versions of the statistics, numpy and scipy it names; with the same ones, tell the hub's operator.",
+    ),
     "benchmark-unknown": Problem(404, "There is no such benchmark version", "List the benchmarks."),
     "benchmark-immutable": Problem(409, "A published benchmark version cannot change", "Publish a new version."),
     "benchmark-invalid": Problem(422, "The benchmark definition is not valid", "Run medsilo benchmark check."),
+    "metric-unknown": Problem(
+        422, "There is no such metric for this kind of task", "Run medsilo benchmark check; it lists those there are."
+    ),
+    "phase-dates": Problem(
+        422,
+        "The dates of the phases are in the wrong order",
+        "Let each phase open before it closes, and after the last.",
+    ),
+    "phase-unknown": Problem(
+        422, "There is no such phase", "Name a phase of the benchmark; see medsilo benchmark show."
+    ),
+    "phase-closed": Problem(
+        409, "The benchmark takes no models now", "Its phases have dates; see medsilo benchmark show."
+    ),
+    "parent-phase-missing": Problem(
+        409,
+        "The phase before must be passed first",
+        "Enter a model in the parent phase; once a hospital has reported it above the floor, come again.",
+    ),
+    "submission-limit-day": Problem(
+        429, "The organisation's entries of this day are used up", "Come again after midnight UTC."
+    ),
+    "submission-limit-month": Problem(
+        429, "The organisation's entries of this month are used up", "Come again in the next month (UTC)."
+    ),
+    "submission-limit-phase": Problem(
+        429, "The organisation's entries of this phase are used up", "Wait for the next phase or benchmark version."
+    ),
+    "model-name-differs": Problem(
+        422, "A new version of a model keeps its name", "Use the earlier version's name, or submit it as another model."
+    ),
+    "model-not-newest": Problem(
+        409, "There is a newer version of that model", "Name its newest version; see medsilo model status."
+    ),
+    "ladder-no-gain": Problem(
+        409,
+        "The model is not better than the best before by the benchmark's step",
+        "Nothing is told of it: the Ladder mechanism keeps the test set from being learnt. Make a real improvement.",
+    ),
+    "embargo-past": Problem(422, "The embargo ends in the past", "Name a date to come, or none."),
+    "entry-public": Problem(409, "What was public stays public", "Withdraw the model if it must not be listed."),
+    "block-full": Problem(
+        409, "A report holds fifty models at most, and this is not among them", "The benchmark's owner sets priorities."
+    ),
+    "consent-waiting": Problem(409, "The other side has not consented yet", "Its owner decides."),
+    "already-disputed": Problem(409, "The result is disputed already", "Wait for the benchmark's owner to decide."),
     "cohort-unknown": Problem(404, "There is no such cohort", "Register the cohort first."),
     "cohort-changed": Problem(
         409, "The cohort's files are not those that were frozen", "Build a new cohort; a frozen one never changes."
@@ -385,6 +478,22 @@ PROBLEMS: dict[str, Problem] = {
     "policy-budget": Problem(
         403, "The month's budget at the site is spent", "Wait for the next month; send fewer models."
     ),
+    "privacy-budget": Problem(
+        403,
+        "The privacy of the cohort's patients would cost more than the site allows",
+        "Ask for less: a smaller epsilon, fewer rounds; what is spent does not come back.",
+    ),
+    "privacy-spent": Problem(
+        403, "The study has used up the steps its promise was made for", "Plan more spare rounds in another study."
+    ),
+    "privacy-unavailable": Problem(
+        503, "The packages for differential privacy are not installed here", "Install medsilo with its extra privacy."
+    ),
+    "network-not-private": Problem(
+        422,
+        "The network cannot be trained with differential privacy",
+        "Run medsilo model dp-ready; it says why, and can replace batch normalisation.",
+    ),
     "policy-differencing": Problem(
         403,
         "The cohort differs from an earlier one by too few patients",
@@ -432,6 +541,17 @@ PROBLEMS: dict[str, Problem] = {
         "The quorum is too small for the rule that combines the updates",
         "Raise the quorum, assume fewer liars, or choose another rule.",
     ),
+    "plan-decentralised": Problem(
+        422,
+        "The plan asks of a study without an aggregator what only an aggregator can do",
+        "Take strategy, robust and norm_bound away, or the table [decentralised].",
+    ),
+    "plan-liars": Problem(422, "A silo has too few neighbours for the rule", "Draw more edges, or expect fewer liars."),
+    "neighbour-unsound": Problem(
+        422,
+        "What a neighbour is said to have sent is not its own, or does not open",
+        "Report it to the hub's operator and to the neighbour: somebody between you changes messages.",
+    ),
     "plan-root-absent": Problem(
         422, "The trusted silo takes no part in the study", "Name one of the plan's silos as the root."
     ),
@@ -440,16 +560,89 @@ PROBLEMS: dict[str, Problem] = {
         "No update could ever be clipped",
         "Set the clipping radius below the norm bound, or take the bound away.",
     ),
+    "plan-masked-rule": Problem(
+        422,
+        "The rule that combines the updates would have to see single ones",
+        "Take the mean, or enough groups that the rule holds over groups; FLTrust never goes with masks.",
+    ),
+    "plan-masked-sites": Problem(
+        422,
+        "Too few silos for secure aggregation",
+        "Three silos a group at least, a threshold above half of the group and a quorum of three at least.",
+    ),
+    "plan-masked-members": Problem(
+        422, "The plan does not name the signing key of each of its silos", "Make the plan anew with medsilo study."
+    ),
+    "plan-masked-bound": Problem(
+        422,
+        "Nobody can measure the norm of a masked update",
+        "Take norm_bound away; secure_aggregation.largest_change bounds each value at the silo.",
+    ),
     "plan-not-normalisable": Problem(
         422,
         "The silos' steps cannot be made comparable with this local training",
         "Train with sgd and no proximal term, or take normalise_to away.",
     ),
+    "plan-privacy-training": Problem(
+        422,
+        "The plan's other choices do not go with its promise of privacy",
+        "See the sentence; take one of the two away.",
+    ),
+    "plan-privacy-weak": Problem(
+        422, "The promise of privacy says too little to be called one", "Choose a smaller delta or epsilon."
+    ),
+    "plan-scaffold-rule": Problem(
+        422, "Control variates go with the mean only", "Set robust to mean, or choose another strategy."
+    ),
+    "plan-scaffold-steps": Problem(
+        422,
+        "Control variates cannot be worked out from this local training",
+        "Train with sgd, momentum 0, no proximal term and no normalise_to.",
+    ),
+    "plan-gate-unreachable": Problem(
+        422, "So many vetoes may never come together", "Ask for at most as many vetoes as the quorum."
+    ),
+    "plan-gate-seldom": Problem(
+        422,
+        "A model would be judged when what came before it is no longer kept",
+        "Score the model more often, or take the gate away.",
+    ),
+    "plan-not-buffered": Problem(
+        422, "This does not go with a buffered schedule", "Set the schedule to rounds, or take the other choice away."
+    ),
+    "model-vetoed": Problem(
+        409, "Sites vetoed the global model", "Nothing to do; the study goes on from the last one that was not."
+    ),
+    "stop-rule-met": Problem(409, "The study's stop rule was met", "Nothing to do; the best model is registered."),
+    "not-evaluated": Problem(422, "The plan does not score this round's model", "See the next scored round."),
     # statistics
     "too-few-cases": Problem(422, "Too few cases", "The value is left undefined."),
     "too-few-positives": Problem(422, "Too few cases of the class", "The value is left undefined."),
     "too-few-negatives": Problem(422, "Too few cases outside the class", "The value is left undefined."),
     "too-few-sites": Problem(422, "Too few sites", "The value is left out until more sites report."),
+    # secure aggregation
+    "masking-overflow": Problem(
+        422,
+        "A value does not fit the words of secure aggregation",
+        "Train with a lower learning rate, or raise largest_change in a new plan.",
+    ),
+    "masking-key": Problem(422, "A key, ciphertext or sealed share of a round is not sound", "Report it to the hub."),
+    "masking-share": Problem(422, "Shares of a secret do not belong together", "The round is void and tried again."),
+    "masking-incomplete": Problem(
+        500, "A mask is left in the sum", "The round is void: a sum is exact, or there is none."
+    ),
+    "masking-roster": Problem(
+        422,
+        "The roster of a masked round is not the one the plan allows",
+        "Report it: the hub shows silos, keys or survivors that were not agreed to.",
+    ),
+    "masking-answered": Problem(
+        409,
+        "This silo has helped to open another sum of the same round",
+        "Two sums that differ by one silo would tell its update; go on with the next round.",
+    ),
+    "masking-closed": Problem(409, "That step of the masked round is over", "Nothing to do; the round goes on."),
+    "masking-void": Problem(409, "Too few silos were left for a sum", "The round is tried again by itself."),
     # the user's side
     "config-missing": Problem(400, "A setting is missing", "Add it to the configuration file."),
     "config-unknown-key": Problem(

@@ -2,12 +2,16 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from silo_node.wire.base import Digest, Message, Name, Title
+from silo_node.wire.base import Digest, Message, Name, Timestamp, Title
 from silo_node.wire.transfers import BlobReference
 
 ModelState = Literal["received", "checking", "accepted", "rejected", "withdrawn"]
+
+
+Visibility = Literal["public", "private", "embargoed"]
+"""Who is told of an entry: everybody, its own organisation, or everybody from a date on."""
 
 
 class ModelCard(Message):
@@ -28,6 +32,21 @@ class ModelSubmission(Message):
     card: ModelCard
     benchmark: Name
     benchmark_version: Annotated[int, Field(ge=1, le=9999)]
+    phase: Name | None = None
+    """The phase to enter; without, the one that opened last and is open."""
+
+    visibility: Literal["public", "private"] = "public"
+    embargo_until: Timestamp | None = None
+    """A public entry is kept to its owner until then."""
+
+    version_of: Digest | None = None
+    """The model this is a new version of: one of the same organisation, under the same name."""
+
+    @model_validator(mode="after")
+    def _one_wish(self) -> "ModelSubmission":
+        if self.visibility == "private" and self.embargo_until is not None:
+            raise ValueError("a private entry has no date on which it becomes public")
+        return self
 
 
 class ModelReference(Message):

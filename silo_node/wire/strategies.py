@@ -63,6 +63,36 @@ class FedYogi(Message):
     """Added to the root of the second moment, which starts at its square: smaller adapts more."""
 
 
+class Scaffold(Message):
+    """Control variates against client drift (Karimireddy et al. 2020, option II): each step is ``g - c_i + c``.
+
+    Every silo keeps its own ``c_i``; the hub keeps ``c``, their mean by training cases, which it works out from the
+    updates themselves: nothing more is sent up than in federated averaging.
+    """
+
+    name: Literal["scaffold"] = "scaffold"
+    learning_rate: Rate = 1.0
+
+
+class Shared(Message):
+    """Every silo trains the global model and keeps nothing of its own."""
+
+    name: Literal["none"] = "none"
+
+
+class FedBN(Message):
+    """Normalisation layers stay at the silo (Li et al. 2021); their changes travel as noughts."""
+
+    name: Literal["fedbn"] = "fedbn"
+
+
+class Ditto(Message):
+    """A personal model beside the global one (Li et al. 2021): ``strength / 2 * |v - w_global| ** 2`` on its loss."""
+
+    name: Literal["ditto"] = "ditto"
+    strength: Annotated[float, Field(ge=0, le=1000)] = 0.1
+
+
 class Mean(Message):
     """The mean weighted by registered training cases. One lying site can move it anywhere."""
 
@@ -143,7 +173,10 @@ def _named(value: object) -> object:
     return {"name": value} if isinstance(value, str) else value
 
 
-Strategy = Annotated[FedAvg | FedAvgM | FedAdagrad | FedAdam | FedYogi, Discriminator("name"), BeforeValidator(_named)]
+Strategy = Annotated[
+    FedAvg | FedAvgM | FedAdagrad | FedAdam | FedYogi | Scaffold, Discriminator("name"), BeforeValidator(_named)
+]
+Personalisation = Annotated[Shared | FedBN | Ditto, Discriminator("name"), BeforeValidator(_named)]
 Combination = Annotated[
     Mean
     | NormClipping
@@ -171,7 +204,7 @@ _SITES_NEEDED: Mapping[str, tuple[int, int]] = {
 }
 
 
-def chosen(strategy: Strategy | Combination) -> str:
+def chosen(strategy: Strategy | Combination | Personalisation) -> str:
     """Return a strategy or a rule with its parameters on one line."""
     parameters = strategy.model_dump(exclude={"name"})
     words = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in parameters.items())

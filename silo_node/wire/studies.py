@@ -6,14 +6,28 @@ from pydantic import Field, model_validator
 
 from silo_node.wire.base import Code, Count, Digest, Fingerprint, Identifier, Message, Name, Seconds, Title
 from silo_node.wire.benchmarks import BenchmarkReference
+from silo_node.wire.course import Evaluation, Gate, InRounds, Schedule, Verdict
 from silo_node.wire.envelope import PublicKey
+from silo_node.wire.masking import SecureAggregation
 from silo_node.wire.models import ModelReference
+from silo_node.wire.neighbours import Decentralised, Exchange, Neighbour
+from silo_node.wire.privacy import Privacy
 from silo_node.wire.purposes import LegalBasis, Purpose
-from silo_node.wire.strategies import Combination, FedAvg, Mean, Strategy
+from silo_node.wire.strategies import (
+    Combination,
+    Ditto,
+    FedAvg,
+    FedBN,
+    Mean,
+    Personalisation,
+    Scaffold,
+    Shared,
+    Strategy,
+)
 from silo_node.wire.transfers import BlobReference
 
 StudyState = Literal["draft", "recruiting", "running", "paused", "completed", "failed", "stopped"]
-RoundState = Literal["open", "collecting", "aggregating", "committed", "abandoned"]
+RoundState = Literal["open", "collecting", "aggregating", "committed", "abandoned", "revoked"]
 UpdateState = Literal["expected", "receiving", "verified", "rejected", "folded", "late"]
 
 
@@ -24,6 +38,9 @@ class LocalTraining(Message):
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 16
     optimiser: Literal["adam", "adamw", "sgd"] = "adam"
     learning_rate: Annotated[float, Field(gt=0, le=10)] = 2e-3
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Of sgd; the others have their own."""
+
     augment: bool = False
     """Small random moves and changes of intensity, in training only; nothing is mirrored."""
 
@@ -33,6 +50,11 @@ class LocalTraining(Message):
 
     normalise_to: Annotated[int, Field(ge=1, le=10**7)] | None = None
     """FedNova (Wang et al. 2020): every update is scaled as if the silo had made this many steps; with sgd only."""
+
+    def steps(self, cases: int) -> int:
+        """Return how many steps a silo with so many training cases makes in a round."""
+        steps = self.epochs * -(-cases // self.batch_size)
+        return steps if self.max_steps is None else min(steps, self.max_steps)
 
 
 class StudyPlan(Message):
@@ -59,12 +81,40 @@ class StudyPlan(Message):
     """How the hub makes one update of the sites' updates."""
 
     local: LocalTraining = LocalTraining()
+    personal: Personalisation = Shared()
+    """What a silo keeps of its own beside, or in, the global model."""
+
+    schedule: Schedule = InRounds()
+    evaluation: Evaluation = Evaluation()
+    gate: Gate | None = None
+    """Whether sites may refuse a global model that is worse for them."""
+
     norm_bound: Annotated[float, Field(gt=0, le=1e12)] | None = None
     """The largest L2 norm an update (a difference of weights) may have; a larger one is refused."""
+
+    privacy: Privacy | None = None
+    """What a patient, or a whole silo, is promised; without it, nothing in numbers."""
+
+    secure_aggregation: SecureAggregation | None = None
+    """With it the hub sees sums of updates only."""
+
+    decentralised: Decentralised | None = None
+    """With it there is no global model: each silo keeps its own and mixes it with its neighbours'."""
 
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     purpose: Purpose = "research"
     legal_basis: LegalBasis | None = None
+
+    @property
+    def keeps(self) -> dict[str, bool | float | str]:
+        """What a silo keeps of its own between rounds, field for field the pipelines' ``Keeping``."""
+        return {
+            "own": self.gate is not None,
+            "personal": self.personal.name,
+            "strength": self.personal.strength if isinstance(self.personal, Ditto) else 0.0,
+            "control": isinstance(self.strategy, Scaffold),
+            "alone": self.evaluation.alone,
+        }
 
     @model_validator(mode="after")
     def _consistent(self) -> "StudyPlan":
@@ -72,6 +122,8 @@ class StudyPlan(Message):
             raise ValueError("a silo is named twice")
         if self.quorum > len(self.silos):
             raise ValueError("the quorum is larger than the number of silos")
+        if self.decentralised and {member.silo_id for member in self.decentralised.members} != set(self.silos):
+            raise ValueError("the graph has other silos than the plan")
         return self
 
 
@@ -90,6 +142,21 @@ class RoundTask(Message):
     validate_only: bool
     cohort: Fingerprint
     weights: BlobReference
+    evaluate: bool = True
+    """Whether the site scores the global model in this round; one that only validates always does."""
+
+    control: BlobReference | None = None
+    """The hub's control variate, a file like ``weights``, where the strategy has one; none is nought."""
+
+    standing: Annotated[int, Field(ge=0, le=10_001)] = 0
+    """The last round whose update of this silo is part of ``weights``; 0 where there is none.
+
+    What a silo keeps of its own goes on from what it had after that round, so an update that was lost, came late or
+    was rolled back leaves no trace in it either.
+    """
+
+    neighbours: Annotated[tuple[Neighbour, ...], Field(max_length=1000)] = ()
+    """In a decentralised study: ``weights`` are then the common first model."""
 
 
 class SiteScore(Message):
@@ -115,8 +182,29 @@ class RoundReport(Message):
     base: Digest
     cohort: Fingerprint
     update: BlobReference | None
+    """The file of differences; in a decentralised study the sealed model."""
+
+    exchange: Exchange | None = None
+    """In a decentralised study only."""
+
     score: SiteScore
     train_seconds: Seconds
+    verdict: Verdict | None = None
+    """What the site makes of the incoming global model, where the plan has a gate."""
+
+    personal: SiteScore | None = None
+    """The site's own model of the last round that stands, on the same cases, where the plan has one."""
+
+    alone: SiteScore | None = None
+    """The model that saw this site only, on the same cases, where the plan asks for one."""
+
+
+def judged(plan: StudyPlan, score: SiteScore, personal: SiteScore | None) -> SiteScore:
+    """Return the score a global model is judged by at a site: with FedBN that of the model with the site's own layers.
+
+    Without them nobody would use it.
+    """
+    return personal if isinstance(plan.personal, FedBN) and personal is not None else score
 
 
 class StudyConsentRequest(Message):

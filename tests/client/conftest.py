@@ -34,7 +34,7 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Iterator[People]:
     """A hub that takes uploads in small chunks, so that tests can interrupt one between two of them."""
     home = tmp_path_factory.mktemp("client-hub") / "home"
     home.mkdir()
-    (home / "hub.toml").write_text("chunk_bytes = 1048576\n")
+    (home / "hub.toml").write_text("chunk_bytes = 1048576\ndevice_poll_seconds = 1\n")
     process = start_hub(home)
     try:
         tokens = [

@@ -130,12 +130,12 @@ class Caller:
         return reference
 
     def submit(
-        self, data: bytes, name: str = "A model", benchmark: str = "chest_phantom", version: int = 1
+        self, data: bytes, name: str = "A model", benchmark: str = "chest_phantom", version: int = 1, **wishes: Any
     ) -> TestResponse:
-        """Upload a bundle and submit it to a benchmark."""
+        """Upload a bundle and submit it to a benchmark, with wishes."""
         card = ModelCard(name=name).model_dump(mode="json")
         body = {"bundle": self.upload(data), "card": card, "benchmark": benchmark, "benchmark_version": version}
-        return self.post("/models", body)
+        return self.post("/models", {**body, **wishes})
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def test_a_name_is_given_once(federation: Federation) -> None:
     with federation.services.database.session() as session:
         with pytest.raises(MedSiloError, match="already-exists"):
             add_person(session, name="Ada", organisation="Elsewhere", roles=["reader"])
-        with pytest.raises(BadInput, match="config-invalid"):
+        with pytest.raises(BadInput, match="role-unknown"):
             add_person(session, name="Bo", organisation="Elsewhere", roles=["emperor"])
 
 

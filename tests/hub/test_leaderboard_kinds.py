@@ -10,7 +10,7 @@ from benchmarks.statistics.estimate import estimate_body
 from benchmarks.statistics.rules import benchmark_rules
 from federation_hub.leaderboards.board import Board
 from federation_hub.leaderboards.csv_table import board_csv
-from federation_hub.leaderboards.publication import public_sites
+from federation_hub.leaderboards.labels import public_sites
 from federation_hub.leaderboards.query import SORTS, BoardQuery
 from federation_hub.leaderboards.reading import read_board
 from federation_hub.leaderboards.snapshots import AcceptedBlock, BoardInputs, ListedModel, snapshot_bytes

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from federation_hub.benchmarks.service import find
 from federation_hub.evaluations.tables import EstimateBlockRow
 from federation_hub.leaderboards.csv_table import board_csv
-from federation_hub.leaderboards.publication import pseudonym, public_sites
+from federation_hub.leaderboards.labels import pseudonym, public_sites
 from federation_hub.leaderboards.reading import UNNAMED, read_board
 from federation_hub.leaderboards.service import gather, latest, refresh
 from federation_hub.leaderboards.snapshots import snapshot_bytes

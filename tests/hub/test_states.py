@@ -31,7 +31,7 @@ DRAWN = {
                paused completed | running failed | paused failed | draft stopped | recruiting stopped
                running stopped | paused stopped""",
     "round": """open collecting | open aggregating | collecting aggregating | aggregating committed
-               open abandoned | collecting abandoned | aggregating abandoned""",
+               open abandoned | collecting abandoned | aggregating abandoned | committed revoked""",
     "update": """expected receiving | receiving verified | expected rejected | receiving rejected | verified folded
                expected late | receiving late | verified late""",
 }

@@ -9,13 +9,13 @@ from safetensors.numpy import load_file, save_file
 from sqlalchemy import select
 
 from federation_hub.accounts.tables import AuditEntry
-from federation_hub.client.simulation import SimulatedSite, Trainer, simulate
+from federation_hub.client.simulation import Answer, Ask, SimulatedSite, Trainer, simulate
 from federation_hub.config import HubConfig
 from federation_hub.engine.engine import Engine
 from federation_hub.evaluations.tables import Evaluation
-from federation_hub.studies.rounds import KEPT_MODELS
 from federation_hub.studies.tables import Study, StudyRound, StudyUpdate
 from pipelines.bundles import read_bundle, weights_file
+from silo_node.wire.course import KEPT_MODELS
 from silo_node.wire.strategies import FedAdam
 from tests.hub.running import START, Federation, running_hub
 from tests.sites import Arrays, averaged, toy_plan
@@ -235,10 +235,10 @@ def test_a_simulation_gives_the_federations_models_bit_for_bit(federation: Feder
     federation.researcher.wait_for(study_id, "completed", "failed")
 
     def trainer(place: int) -> Trainer:
-        def train(weights: Path, number: int, validate_only: bool) -> tuple[Path, float]:
-            path = tmp_path / f"{place}.{number}"
-            save_file(difference(place, number), path)
-            return path, 0.5
+        def train(ask: Ask) -> Answer:
+            path = tmp_path / f"{place}.{ask.round}"
+            save_file(difference(place, ask.round), path)
+            return Answer(path, 0.5)
 
         return train
 
@@ -252,4 +252,4 @@ def test_a_simulation_gives_the_federations_models_bit_for_bit(federation: Feder
             select(StudyRound).where(StudyRound.validate_only.is_(False)).order_by(StudyRound.number)
         )
         committed = [(found.weights_digest, found.moments) for found in rounds]
-    assert [(entry.model.digest, entry.model.moments) for entry in simulated] == committed
+    assert [(made.folded.digest, made.folded.moments) for made in simulated.committed if made.folded] == committed

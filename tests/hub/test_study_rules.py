@@ -130,7 +130,7 @@ def test_scores_are_averaged_by_cases_and_by_site() -> None:
 
 def test_what_has_ended_stays_ended() -> None:
     assert STUDY.final == {"completed", "failed", "stopped"}
-    assert ROUND.final == {"committed", "abandoned"}
+    assert ROUND.final == {"abandoned", "revoked"}
     assert UPDATE.final == {"rejected", "folded", "late"}
     with pytest.raises(StateConflict):
         STUDY.after("completed", "resume")

@@ -7,15 +7,16 @@ kept as float32 files of the global model's own names and shapes, and are commit
 
 from federation_hub.aggregation.optimisers.adaptive import adagrad, adam, yogi
 from federation_hub.aggregation.optimisers.averaging import AVERAGING
-from federation_hub.aggregation.optimisers.interface import Optimiser
+from federation_hub.aggregation.optimisers.control import CONTROL, scaffold
+from federation_hub.aggregation.optimisers.interface import Optimiser, Turnout
 from federation_hub.aggregation.optimisers.momentum import momentum
-from silo_node.wire.strategies import FedAdagrad, FedAdam, FedAvg, FedAvgM, Strategy
+from silo_node.wire.strategies import FedAdagrad, FedAdam, FedAvg, FedAvgM, FedYogi, Scaffold, Strategy
 
-__all__ = ["AVERAGING", "Optimiser", "optimiser_for"]
+__all__ = ["AVERAGING", "CONTROL", "Optimiser", "Turnout", "optimiser_for"]
 
 
-def optimiser_for(strategy: Strategy) -> Optimiser:
-    """Return the optimiser a plan names, with its parameters."""
+def optimiser_for(strategy: Strategy, turnout: Turnout) -> Optimiser:
+    """Return the optimiser a plan names, with its parameters, for a round with this turnout."""
     match strategy:
         case FedAvg():
             return AVERAGING
@@ -25,5 +26,7 @@ def optimiser_for(strategy: Strategy) -> Optimiser:
             return adagrad(strategy)
         case FedAdam():
             return adam(strategy)
-        case _:
+        case FedYogi():
             return yogi(strategy)
+        case Scaffold():
+            return scaffold(strategy, turnout)

@@ -6,7 +6,17 @@ from typing import Annotated
 
 import typer
 
-from federation_hub.client.cli import benchmark, demo, leaderboard, login, model, simulate, study
+from federation_hub.client.cli import (
+    benchmark,
+    demo,
+    evaluation,
+    leaderboard,
+    login,
+    model,
+    private_model,
+    simulate,
+    study,
+)
 from federation_hub.client.cli.session import Session
 from federation_hub.client.terminal import EXIT_INTERRUPTED, exit_status, print_error
 from silo_node import __version__
@@ -20,11 +30,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(name="login")(login.login)
-app.command(name="leaderboard")(leaderboard.leaderboard)
 app.command(name="demo")(demo.demo)
 app.command(name="simulate")(simulate.simulate)
 app.add_typer(benchmark.app, name="benchmark")
+app.add_typer(leaderboard.app, name="leaderboard")
+model.app.command(name="dp-ready")(private_model.dp_ready)
 app.add_typer(model.app, name="model")
+app.add_typer(evaluation.app, name="evaluation")
 app.add_typer(study.app, name="study")
 
 

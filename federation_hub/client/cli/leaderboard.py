@@ -1,23 +1,44 @@
-"""``medsilo leaderboard``: a benchmark's leaderboard on the terminal."""
+"""``medsilo leaderboard``: a benchmark's leaderboard on the terminal, and whether it is what its inputs give."""
 
+from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
+import click
 import typer
+from typer.core import TyperGroup
 
 from federation_hub.client.cli.session import AsJson, session
 from federation_hub.client.tables import Row, leaderboard_rows
 from federation_hub.client.terminal import output, print_json, print_table
+from silo_node.wire.errors import IntegrityError
 
 
-def leaderboard(
+class ShownByDefault(TyperGroup):
+    """``medsilo leaderboard NAME`` is ``medsilo leaderboard show NAME``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
+            args = ["show", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(cls=ShownByDefault, no_args_is_help=True, help="Leaderboards: show one, or check it. Needs no token.")
+Folder = Annotated[
+    Path | None, typer.Option(help="Read both from a site that federation-hub export-static wrote; no hub is asked.")
+]
+
+
+@app.command("show")
+def show(
     context: typer.Context,
     benchmark: Annotated[str, typer.Argument(help="Name of the benchmark.")],
     version: Annotated[int | None, typer.Option(help="Another version than the newest.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a leaderboard: rank ranges, estimates with 95% intervals, worst sites. Needs no token.
+    """Show a leaderboard: rank ranges, estimates with 95% intervals, worst sites. The word `show` may be left out.
 
-    Example: `medsilo leaderboard chest_phantom`
+    Example: `medsilo leaderboard show chest_phantom`
     """
     hub = session(context).connect(signed_in=False)
     found = hub.leaderboard(benchmark, version=version)
@@ -26,6 +47,40 @@ def leaderboard(
         return
     print_board(found)
     output().print(f"{hub.url}/benchmarks/{benchmark}", soft_wrap=True)
+
+
+@app.command("recompute")
+def recompute(
+    context: typer.Context,
+    snapshot: Annotated[str, typer.Argument(help="Digest of the snapshot, as its page shows it.")],
+    folder: Folder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compute a leaderboard anew from its published inputs and compare it byte for byte.
+
+    Needs the versions of numpy and scipy that the snapshot names. Where a hospital keeps its results to itself the
+    inputs are for the benchmark's owner alone.
+
+    Example: `medsilo leaderboard recompute blake3:1f...`
+    """
+    # Loading scipy takes longer than any other command.
+    from federation_hub.client.recompute import from_folder, recompute, versions_here
+
+    if folder is None:
+        hub = session(context).connect(signed_in=False)
+        body, inputs = hub.snapshot(snapshot), hub.snapshot_inputs(snapshot)
+    else:
+        body, inputs = from_folder(folder, snapshot)
+    found = recompute(body, inputs, digest=snapshot)
+    if not found.same:
+        parts = ", ".join(found.differences)
+        raise IntegrityError(
+            "snapshot-differs", f"{parts}; published with {found.published_with}, {versions_here()} here"
+        )
+    if as_json:
+        print_json(asdict(found))
+        return
+    output().print(f"The very same bytes, from {found.blocks} signed blocks: {snapshot}", soft_wrap=True)
 
 
 def print_board(found: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """``medsilo model``: make, check, submit and follow models."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ import typer
 from benchmarks.definition import bundled
 from federation_hub.client import models
 from federation_hub.client.cli.session import AsJson, Session, session
+from federation_hub.client.following import print_entry, watch_entries
 from federation_hub.client.hub import Record
 from federation_hub.client.terminal import messages, output, print_json, print_table, transfer_bar
 from silo_node.wire.benchmarks import BenchmarkDefinition
@@ -18,6 +20,7 @@ from silo_node.wire.models import ModelCard
 app = typer.Typer(no_args_is_help=True, help="Make, check, submit and follow models.")
 
 BundlePath = Annotated[Path, typer.Argument(help="A bundle folder, or an archive made by medsilo model pack.")]
+DATES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S%z"]
 Digest = Annotated[str, typer.Argument(help="Digest of the model, blake3:...")]
 
 
@@ -101,21 +104,42 @@ def submit(
     benchmark: Annotated[str, typer.Option(help="The benchmark to submit to.")],
     card: Annotated[Path | None, typer.Option(help="The model card; by default NAME.card.toml beside it.")] = None,
     name: Annotated[str | None, typer.Option(help="A card with this name only, instead of a file.")] = None,
+    phase: Annotated[str | None, typer.Option(help="The phase to enter; by default the open one.")] = None,
+    private: Annotated[bool, typer.Option("--private", help="Tell only my own organisation of it.")] = False,
+    embargo_until: Annotated[
+        datetime | None, typer.Option(formats=DATES, help="Tell only my own organisation of it until then (UTC).")
+    ] = None,
+    version_of: Annotated[str | None, typer.Option(help="Digest of the model it is a new version of.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Follow it through the hospitals.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Upload a bundle and submit it to a benchmark. An interrupted upload goes on where it stopped.
+
+    Then see where it is, site by site, with `medsilo model status DIGEST --watch`.
 
     Example: `medsilo model submit my_model.zip --benchmark chest_phantom`
     """
     words = ModelCard(name=name) if name else models.read_card(card or models.card_path(bundle))
     hub = session(context).connect()
     with models.packed(bundle) as archive, transfer_bar("Uploading") as progress:
-        record = hub.submit_model(archive, words, benchmark, progress=progress)
+        record = hub.submit_model(
+            archive,
+            words,
+            benchmark,
+            phase=phase,
+            private=private,
+            embargo_until=_utc(embargo_until),
+            version_of=version_of,
+            progress=progress,
+        )
+    if not as_json:
+        output().print(f"Submitted {words.name}: {record['state']}.", markup=False)
+        output().print(f"Digest {record['digest']}", soft_wrap=True)
+    entries = watch_entries(hub, record["digest"]) if watch else []
     if as_json:
-        print_json(record)
-        return
-    output().print(f"Submitted {words.name}: {record['state']}.", markup=False)
-    output().print(f"Digest {record['digest']}", soft_wrap=True)
+        print_json(record | ({"entries": entries} if watch else {}))
+    for entry in entries if not as_json else ():
+        print_entry(entry)
 
 
 @app.command()
@@ -123,18 +147,56 @@ def status(
     context: typer.Context,
     digest: Annotated[str | None, typer.Argument(help="Digest of one model; by default all you may see.")] = None,
     benchmark: Annotated[str | None, typer.Option(help="Only models of this benchmark.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Follow it until nothing more comes by itself.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show where models stand: accepted or rejected, and with which benchmarks.
+    """Show where models stand; with a digest of your own, site by site, with what was released.
 
     Example: `medsilo model status`
     """
     hub = session(context).connect()
-    found = [hub.model(digest)] if digest else hub.models(benchmark)
-    if as_json:
-        print_json(found[0] if digest else found)
+    if digest is None:
+        found = hub.models(benchmark)
+        if as_json:
+            print_json(found)
+        else:
+            columns = ["model", "state", "benchmarks", "owner", "digest"]
+            print_table(columns, [_status_row(record) for record in found])
         return
-    print_table(["model", "state", "benchmarks", "owner", "digest"], [_status_row(record) for record in found])
+    record = hub.model(digest)
+    own = record["organisation"] == hub.me()["organisation"]
+    entries = (watch_entries(hub, digest) if watch else hub.entries(digest)) if own else []
+    if as_json:
+        print_json(record | {"entries": entries})
+        return
+    columns = ["model", "state", "benchmarks", "owner", "digest"]
+    print_table(columns, [_status_row(record)])
+    for entry in entries:
+        print_entry(entry)
+
+
+@app.command()
+def reveal(
+    context: typer.Context,
+    digest: Digest,
+    benchmark: Annotated[str, typer.Option(help="The benchmark it was entered on privately.")],
+    version: Annotated[int | None, typer.Option(help="Another version than the newest.")] = None,
+    until: Annotated[
+        datetime | None, typer.Option("--from", formats=DATES, help="Make it public from then on (UTC), not now.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a private entry of yours public, now or from a date on. What was public stays public.
+
+    Example: `medsilo model reveal blake3:... --benchmark chest_phantom`
+    """
+    hub = session(context).connect()
+    chosen = version or int(hub.benchmark(benchmark)["definition"]["version"])
+    entry = hub.show_entry(digest, benchmark, chosen, until=_utc(until))
+    if as_json:
+        print_json(entry)
+    else:
+        print_entry(entry)
 
 
 @app.command()
@@ -172,6 +234,10 @@ def networks(
         print_table(["network", "for"], [[entry, _first_line(schema)] for entry, schema in schemas.items()])
 
 
+def _utc(moment: datetime | None) -> datetime | None:
+    return None if moment is None else moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+
+
 def _definition(current: Session, benchmark: str) -> BenchmarkDefinition:
     """Return a benchmark's definition from the hub, or without a hub the one this installation brings."""
     try:
@@ -191,9 +257,18 @@ def _sentence(found: Record) -> str:
 
 
 def _status_row(record: Record) -> list[Any]:
-    places = [f"{place['benchmark']}@{place['benchmark_version']} ({place['state']})" for place in record["benchmarks"]]
+    places = [
+        f"{place['benchmark']}@{place['benchmark_version']} ({', '.join(_place_facts(place))})"
+        for place in record["benchmarks"]
+    ]
     state = record["state"] + (f" [{record['code']}]" if record["code"] else "")
-    return [record["card"]["name"], state, ", ".join(places) or None, record["organisation"], record["digest"]]
+    name = record["card"]["name"] + (f", version {record['version']}" if record["version"] > 1 else "")
+    return [name, state, ", ".join(places) or None, record["organisation"], record["digest"]]
+
+
+def _place_facts(place: Record) -> list[str]:
+    facts = [place["state"]] + ([f"attempt {place['attempt']}"] if place["attempt"] else [])
+    return facts + ([place["visibility"]] if place["visibility"] != "public" else [])
 
 
 def _argument_rows(schema: Record) -> list[list[Any]]:

@@ -9,7 +9,7 @@ import typer
 from federation_hub.client.cli.session import AsJson, session
 from federation_hub.client.hub import Hub, Record
 from federation_hub.client.plans import plan_text, read_plan, resolve_plan
-from federation_hub.client.studies import print_study, wait_for_consents, watch_study
+from federation_hub.client.studies import print_report, print_study, report_round, wait_for_consents, watch_study
 from federation_hub.client.terminal import EXIT_REFUSED, messages, output, print_json
 from silo_node.wire.canonical import message_digest
 from silo_node.wire.errors import BadInput
@@ -141,6 +141,19 @@ def show(context: typer.Context, study_id: StudyId, as_json: AsJson = False) -> 
     Example: `medsilo study show study-7h2j5k8m`
     """
     _show(session(context).connect().study(study_id), as_json=as_json)
+
+
+@app.command()
+def report(context: typer.Context, study_id: StudyId, as_json: AsJson = False) -> None:
+    """Show what each site gets of a study: the global model, its personal one, and what it reaches alone.
+
+    Example: `medsilo study report study-7h2j5k8m`
+    """
+    study = session(context).connect().study(study_id)
+    if as_json:
+        print_json({"round": report_round(study), "metric": study["metric"], "curves": study["curves"]})
+    else:
+        print_report(study)
 
 
 def _create(hub: Hub, plan: Path) -> str:

@@ -3,7 +3,7 @@
 from flask import Blueprint, redirect, render_template
 from werkzeug.wrappers import Response as AnyResponse
 
-from silo_node.agent.consents import request_of, request_of_study
+from silo_node.agent.consents import outlook_of, request_of, request_of_study
 from silo_node.agent.releases import deliver_unless_a_node_runs, reject
 from silo_node.benchmarks import known_benchmark
 from silo_node.console.desk import desk, signed_in
@@ -12,6 +12,7 @@ from silo_node.console.words import ITEM_STATES, moment
 from silo_node.journal import Journal
 from silo_node.outbox.box import Item, Outbox
 from silo_node.outbox.words import bits, content, document
+from silo_node.privacy.outlook import Outlook
 from silo_node.wire.benchmarks import BenchmarkDefinition, BenchmarkReference
 from silo_node.wire.digests import digest_bytes
 from silo_node.wire.errors import HubUnavailable, MedSiloError
@@ -78,7 +79,17 @@ def tell(journal: Journal, item: Item) -> Statement:
     """Return an item in words, with what the node knows beside it."""
     there = item.attachment is not None and item.attachment.exists()
     update_bytes = item.attachment.stat().st_size if item.attachment is not None and there else None
-    return statement(item, Background(_definition(item), _request(journal, item), update_bytes, bits(item)))
+    request = _request(journal, item)
+    return statement(
+        item, Background(_definition(item), request, update_bytes, bits(item), _outlook(journal, item, request))
+    )
+
+
+def _outlook(journal: Journal, item: Item, request: StudyConsentRequest | None) -> Outlook | None:
+    """Return what a study that waits for a yes would cost the patients' privacy."""
+    if item.kind != "association-decision" or item.state != "held" or request is None:
+        return None
+    return outlook_of(desk().home, journal, request)
 
 
 def _request(journal: Journal, item: Item) -> StudyConsentRequest | None:

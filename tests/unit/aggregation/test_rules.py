@@ -14,6 +14,8 @@ from scipy.optimize import minimize
 from scipy.stats import trim_mean
 
 from federation_hub.aggregation.fold import Update, fold
+from federation_hub.aggregation.rules import Sites
+from federation_hub.aggregation.rules.coordinates import coordinate_median, trimmed_mean
 from silo_node.wire.strategies import (
     Bulyan,
     CentredClipping,
@@ -184,3 +186,21 @@ def test_centred_clipping_moves_no_further_than_its_radius_a_step(tmp_path: Path
 def test_a_rule_refuses_fewer_updates_than_it_needs(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="needs 7 updates"):
         combined(tmp_path, made_up(sites=6), Krum(liars=2))
+
+
+@given(st.integers(1, 17), st.data())
+@settings(max_examples=60, deadline=None)
+def test_a_network_of_comparisons_puts_what_is_asked_in_its_place(count: int, data: st.DataObject) -> None:
+    """Against numpy's sort, with equal values and noughts of both signs, for every number of sites and every cut."""
+    values = st.lists(st.sampled_from([-2.0, -0.0, 0.0, 1.0, 3.5]), min_size=count * 5, max_size=count * 5)
+    table = np.array(data.draw(values), np.float32).reshape(count, 5)
+    cut = data.draw(st.integers(0, (count - 1) // 2))
+    rule = trimmed_mean(TrimmedMean(liars=cut)) if cut else None
+    if rule is not None:
+        out = np.empty(5)
+        rule.prepare(Sites(tuple(map(str, range(count))), (1,) * count, np.empty((0, 0))))(iter(table), out)
+        assert np.allclose(out, np.sort(table.astype(np.float64), axis=0)[cut : count - cut].mean(axis=0), rtol=1e-15)
+    middle = np.empty(5)
+    median = coordinate_median().prepare(Sites(tuple(map(str, range(count))), (1,) * count, np.empty((0, 0))))
+    median(iter(table), middle)
+    assert np.array_equal(middle, np.median(table.astype(np.float64), axis=0))

@@ -75,7 +75,7 @@ def test_an_unknown_benchmark_is_told_with_what_there_is() -> None:
 @pytest.mark.parametrize(
     ("text", "code", "place"),
     [
-        ("name = ", "benchmark-invalid", "not readable"),
+        ("name = ", "benchmark-invalid", "no TOML"),
         ('name = "x1"\nsurprise = 1\n', "benchmark-invalid", ""),
         ("day = 2026-01-01\n", "benchmark-invalid", ""),
     ],

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 from pipelines.authoring import initial_weights
 from pipelines.job import CheckJob, EvaluateJob, LocalTraining, ModelFile, TrainSession, read_event
-from pipelines.worker import Protocol, run
+from pipelines.worker import UNUSED, Protocol, run
 from tests.unit.pipelines.examples import definition, tiny_bundle, tiny_profile, write_cohort
 
 HEX = "ab" * 32
@@ -57,13 +57,16 @@ def told(job: Any, commands: list[str] | None = None) -> tuple[int, list[dict[st
 
 @pytest.mark.slow
 def test_a_killed_evaluation_started_again_ends_with_the_same_scores(tmp_path: Path) -> None:
-    """``kill -9`` in the middle, then the same job file: no case twice, none missing."""
+    """``kill -9`` in the middle, then the same job file: no case twice, none missing; and nothing loaded in vain."""
     job = evaluation(tmp_path, cases=800)
     first = start(tmp_path, job)
     path = tmp_path / f"out/scores/{HEX}.jsonl"
     deadline = time.monotonic() + 120
     while not (path.exists() and path.read_bytes().count(b"\n") > 5) and time.monotonic() < deadline:
         time.sleep(0.01)
+    loaded = Path(f"/proc/{first.pid}/maps").read_text()
+    assert "torch" in loaded
+    assert [name for name in UNUSED if f"/site-packages/{name}/" in loaded] == []
     first.send_signal(signal.SIGKILL)
     first.communicate()
     done = path.read_bytes().count(b"\n")
@@ -141,6 +144,8 @@ def test_a_round_that_only_validates_has_no_update(tmp_path: Path) -> None:
         "update": None,
         "score": {"metric": "auroc", "value": None, "reason": "too-few-positives", "cases": 4},
         "train_seconds": 0.0,
+        "personal": None,
+        "alone": None,
     }
 
 

@@ -1,6 +1,7 @@
 """The snapshot: recomputable to the byte, and what it may show."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -159,8 +160,11 @@ class TestRows:
 
 class TestPublication:
     def test_a_sites_own_result_is_shown_only_if_it_said_yes(self) -> None:
-        found = row(board(blocks(), named_sites=["silo-00000002"]), "charlie")
-        assert [one["site"] for one in found["per_site"]] == ["silo-00000002"]
+        snapshot = board(blocks(), named_sites=["silo-00000002"])
+        found = row(snapshot, "charlie")
+        assert snapshot["shown_sites"] == ["silo-00000002"]
+        assert found["per_site"]["sites"] == [0]
+        assert [len(column) for column in found["per_site"].values()] == [1] * 5
         assert found["worst_site"]["site"] is None
 
     def test_too_few_sites_give_no_numbers(self) -> None:
@@ -177,7 +181,7 @@ class TestPublication:
         assert found["scope"] == "these_sites"
         assert found["prediction"] is None
         assert found["heterogeneity"] is None
-        assert found["per_site"] == []
+        assert found["per_site"]["estimate"] == []
 
     def test_a_model_at_too_few_sites_is_withheld_alone(self) -> None:
         gaps = [
@@ -219,6 +223,35 @@ class TestMissingCells:
         sites = {frozenset((pair["a"], pair["b"])): pair["sites"] for pair in board(self.FOUND)["pairs"]}
         assert sites[frozenset((model_digest(0), model_digest(3)))] == 3
         assert sites[frozenset((model_digest(0), model_digest(1)))] == 4
+
+
+def test_two_blocks_for_one_cell_count_once_and_the_later_one() -> None:
+    """Whatever the order they lie in; a site is one hospital however often it reports."""
+    later = simple_block(0, [0.5, 0.5, 0.5, 0.5], finished="2027")
+    found = row(board([*blocks(), later]), "charlie")
+    assert found == row(board([later, *blocks()]), "charlie")
+    assert found["sites"] == 4
+    assert found["estimate"] == pytest.approx((0.5 + THETA[1:, 2].sum()) / 4, abs=1e-6)
+
+
+def test_ten_thousand_entries_make_a_board() -> None:
+    """Those that hospitals reported are ranked; the rest are listed as awaited, without numbers."""
+    many = [ModelEntry(model_digest(index), f"model {index}") for index in range(10_000)]
+    found = board(blocks(), models=many)
+    assert len(found["rows"]) == 10_000
+    assert sum(one["status"] == "ranked" for one in found["rows"]) == 4
+    assert {one["status"] for one in found["rows"][4:]} == {"awaiting"}
+
+
+def test_sites_where_everything_is_undefined_make_a_board_without_numbers() -> None:
+    """And without an error: the entry has no metric, so there is nothing to pool."""
+    empty = [
+        replace(block, entries={key: replace(entry, metrics={}) for key, entry in block.entries.items()})
+        for block in blocks()
+    ]
+    found = board(empty)
+    assert {one["status"] for one in found["rows"]} == {"awaiting"}
+    assert (found["sites"], found["pairs"], found["kendall_tau"]) == (0, [], None)
 
 
 def test_a_site_that_reported_no_listed_model_counts_for_nothing() -> None:

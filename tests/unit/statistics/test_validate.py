@@ -94,6 +94,7 @@ def shrink_class(block: dict[str, Any]) -> None:
         (set_cov([[-1e-4, 0, 0], [0, 1e-4, 0], [0, 0, 1e-4]]), "estimate-not-psd"),
         (set_cov([[0.2, 0, 0], [0, 1e-4, 0], [0, 0, 1e-4]]), "estimate-inconsistent"),
         (set_cov([[0, 0, 0], [0, 1e-4, 0], [0, 0, 1e-4]]), "estimate-inconsistent"),
+        (set_cov([[1e-7, 0, 0], [0, 1e-4, 0], [0, 0, 1e-4]]), "estimate-inconsistent"),
         (set_theta([1.2, 0.8, 0.8]), "estimate-inconsistent"),
         (set_theta([-0.1, 0.8, 0.8]), "estimate-inconsistent"),
         (lambda block: first(block).update(positives=first(block)["positives"] + 1), "estimate-inconsistent"),

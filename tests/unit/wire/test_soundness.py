@@ -7,6 +7,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from silo_node.wire.benchmarks import BenchmarkReference
 from silo_node.wire.errors import PROBLEMS
+from silo_node.wire.masking import Member, SecureAggregation
 from silo_node.wire.models import ModelReference
 from silo_node.wire.protection import what_protects_what
 from silo_node.wire.soundness import first_fault
@@ -122,3 +123,47 @@ def test_the_panel_answers_four_questions_with_the_plans_own_numbers() -> None:
     (spoil,) = [entry for entry in what_protects_what(plan(Mean(), norm_bound=7.5)) if "spoil" in entry.question]
     assert "Any single site" in spoil.answers[0]
     assert "7.5" in spoil.answers[0]
+
+
+KEY = "A" * 43 + "="
+
+
+def masked(robust: Combination | None = None, silos: int = 12, quorum: int = 3, **changes: object) -> StudyPlan:
+    masking = {"members": tuple(Member(silo_id=one, public_key=KEY) for one in SILOS[:silos]), **changes}
+    return plan(robust or Mean(), quorum=quorum).model_copy(
+        update={"silos": SILOS[:silos], "secure_aggregation": SecureAggregation.model_validate(masking)}
+    )
+
+
+@pytest.mark.parametrize(
+    ("made", "code"),
+    [
+        (masked(silos=2, quorum=2), "plan-masked-sites"),
+        (masked(silos=3, quorum=2), "plan-masked-sites"),
+        (masked(threshold=6), "plan-masked-sites"),
+        (masked(silos=8, groups=3), "plan-masked-sites"),
+        (masked(members=()), "plan-masked-members"),
+        (masked(Krum()), "plan-masked-rule"),
+        (masked(CoordinateMedian(), groups=2), "plan-masked-rule"),
+        (masked(FLTrust(root=SILOS[0]), groups=4), "plan-masked-rule"),
+        (masked(NormClipping(radius=1.0)), "plan-masked-rule"),
+        (masked().model_copy(update={"norm_bound": 1.0}), "plan-masked-bound"),
+        (masked(), None),
+        (masked(silos=3), None),
+        (masked(CoordinateMedian(), groups=3), None),
+        (masked(NormClipping(radius=1.0), groups=2), None),
+    ],
+)
+def test_which_masked_plans_hold(made: StudyPlan, code: str | None) -> None:
+    """A rule over sums needs as many groups as it needs sites; a group has three silos and a majority opens it."""
+    fault = first_fault(made)
+    assert (fault.code if fault else None) == code
+
+
+def test_the_panel_of_a_masked_plan_says_what_is_seen_and_what_is_not_stopped() -> None:
+    panel = {entry.question: " ".join(entry.answers) for entry in what_protects_what(masked(groups=4, silos=12))}
+    assert "a sum over at least 3 sites of a group" in panel["Who can see an update?"]
+    assert "or all but one with the hub's help" in panel["Who can see an update?"]
+    assert "Any single site" in panel["Who could spoil the model?"]
+    assert "without differential privacy" in panel["What is a patient promised?"]
+    assert "sealed shares" in panel["What leaves the building?"]

@@ -1,0 +1,62 @@
+"""People, organisations and tokens as messages, in as many queries whatever their number."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from federation_hub.accounts.messages import OrganisationView, PersonView, TokenView
+from federation_hub.accounts.tables import Organisation, Person, PersonIdentity, PersonPassword, Token
+from federation_hub.silos.tables import Silo
+
+
+def person_views(session: Session, rows: Sequence[Person]) -> tuple[PersonView, ...]:
+    """Return persons as their admin sees them."""
+    ids = [row.id for row in rows]
+    homes = {row.id: row.name for row in session.scalars(select(Organisation))}
+    ways = set(session.scalars(select(PersonPassword.person_id).where(PersonPassword.person_id.in_(ids))))
+    ways |= set(session.scalars(select(PersonIdentity.person_id).where(PersonIdentity.person_id.in_(ids))))
+    return tuple(
+        PersonView(
+            person_id=row.id,
+            name=row.name,
+            organisation_id=row.organisation_id,
+            organisation=homes[row.organisation_id],
+            roles=tuple(row.roles),
+            active=row.active,
+            signs_in=row.id in ways,
+            created=row.created,
+        )
+        for row in rows
+    )
+
+
+def organisation_views(session: Session, rows: Sequence[Organisation]) -> tuple[OrganisationView, ...]:
+    """Return organisations with how many persons and silos each has."""
+    persons, silos = (
+        dict(session.execute(select(table.organisation_id, func.count()).group_by(table.organisation_id)).all())
+        for table in (Person, Silo)
+    )
+    return tuple(
+        OrganisationView(
+            organisation_id=row.id,
+            name=row.name,
+            persons=persons.get(row.id, 0),
+            silos=silos.get(row.id, 0),
+            created=row.created,
+        )
+        for row in rows
+    )
+
+
+def tokens_in_force(session: Session, person_id: str, at: datetime) -> tuple[TokenView, ...]:
+    """Return a person's tokens that work, the newest first."""
+    own = select(Token).where(Token.person_id == person_id, Token.revoked.is_(None))
+    rows = session.scalars(own.order_by(Token.created.desc(), Token.id))
+    return tuple(token_view(row) for row in rows if row.expires is None or row.expires > at)
+
+
+def token_view(row: Token) -> TokenView:
+    """Return a token without its secret."""
+    return TokenView(token_id=row.id, name=row.name, scopes=tuple(row.scopes), created=row.created, expires=row.expires)

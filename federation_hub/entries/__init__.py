@@ -1,0 +1,1 @@
+"""Entries: a model on a benchmark version, in which attempt and phase, and who is told of it."""

@@ -1,0 +1,84 @@
+"""A result that should not stand: disputed by whoever it concerns, decided by the benchmark's owner."""
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from federation_hub.accounts.actors import Actor
+from federation_hub.accounts.audit import record
+from federation_hub.benchmarks.tables import Benchmark
+from federation_hub.evaluations.messages import ResultView
+from federation_hub.evaluations.rules import BLOCK
+from federation_hub.evaluations.tables import EstimateBlockRow, Evaluation
+from federation_hub.models.tables import Model
+from federation_hub.silos.tables import Silo
+from silo_node.wire.errors import MedSiloError, PolicyRefusal
+
+
+def owns(benchmark: Benchmark, actor: Actor) -> bool:
+    """Tell whether a person speaks for a benchmark."""
+    owner = "benchmark-owner" in actor.roles and benchmark.owner_organisation_id == actor.organisation_id
+    return owner or "hub-admin" in actor.roles
+
+
+def dispute(session: Session, evaluation_id: str, reason: str, actor: Actor) -> EstimateBlockRow:
+    """Take a result off the board until it is decided about.
+
+    The benchmark's owner may, the hospital itself, and the owner of a model in it. Raises ``not-found`` for anybody
+    else, ``already-disputed``, ``state-conflict`` for what is superseded or withdrawn.
+    """
+    row, benchmark = _result(session, evaluation_id)
+    if not owns(benchmark, actor) and actor.organisation_id not in _concerned(session, row):
+        raise MedSiloError("not-found")
+    if row.state == "disputed":
+        raise MedSiloError("already-disputed")
+    _move(session, row, "dispute", actor, reason)
+    row.disputed_by, row.disputed_organisation_id = actor.id, actor.organisation_id
+    return row
+
+
+def settle(session: Session, evaluation_id: str, *, uphold: bool, reason: str | None, actor: Actor) -> EstimateBlockRow:
+    """Let a disputed result stand again, or withdraw it; raises ``same-person`` for whoever disputed it."""
+    row, benchmark = _result(session, evaluation_id)
+    if not owns(benchmark, actor):
+        raise MedSiloError("not-found")
+    if uphold and actor.id == row.disputed_by:
+        raise PolicyRefusal("same-person")
+    if uphold:
+        _refuse_second(session, row)
+    _move(session, row, "uphold" if uphold else "withdraw", actor, None if uphold else reason or row.reason)
+    return row
+
+
+def result_view(row: EstimateBlockRow) -> ResultView:
+    """Return a result as people see it."""
+    return ResultView.model_validate(
+        {"digest": row.digest, "state": row.state, "reason": row.reason, "received": row.received}
+    )
+
+
+def _result(session: Session, evaluation_id: str) -> tuple[EstimateBlockRow, Benchmark]:
+    row = session.scalar(select(EstimateBlockRow).where(EstimateBlockRow.evaluation_id == evaluation_id))
+    if row is None:
+        raise MedSiloError("not-found")
+    return row, session.get_one(Benchmark, row.benchmark_id)
+
+
+def _concerned(session: Session, row: EstimateBlockRow) -> set[str]:
+    models = session.get_one(Evaluation, row.evaluation_id).models
+    owners = session.scalars(select(Model.owner_organisation_id).where(Model.digest.in_(models)))
+    return {session.get_one(Silo, row.silo_id).organisation_id, *owners}
+
+
+def _refuse_second(session: Session, row: EstimateBlockRow) -> None:
+    """A cohort has one result that counts: where a later one came meanwhile, the disputed one stays off."""
+    later = select(EstimateBlockRow.digest).where(
+        EstimateBlockRow.cohort_id == row.cohort_id, EstimateBlockRow.state == "accepted"
+    )
+    if session.scalar(later) is not None:
+        raise MedSiloError("state-conflict")
+
+
+def _move(session: Session, row: EstimateBlockRow, event: str, actor: Actor, reason: str | None) -> None:
+    before, row.state = row.state, BLOCK.after(row.state, event)
+    row.reason = reason
+    record(session, actor, f"block.{event}", row.digest, before, row.state, reason)

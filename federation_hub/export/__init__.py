@@ -1,0 +1,1 @@
+"""The whole public site as files, so that a leaderboard outlives its hub."""

@@ -1,0 +1,1 @@
+"""What this site's patients have been promised, and how much of it is spent."""
