@@ -69,6 +69,10 @@ class LimitSettings(Settings):
     """No task is taken while the state folder's disk has less room than this."""
 
 
+GraphicsDevice = Annotated[str, Field(pattern=r"^/dev/(nvidia[0-9a-z-]{0,20}|kfd|dxg|dri/renderD[0-9]{1,4})$")]
+"""A device file that belongs to a graphics card; no other device of a machine can be named."""
+
+
 class SandboxSettings(Settings):
     """What jails are made with."""
 
@@ -81,6 +85,11 @@ class SandboxSettings(Settings):
     containers: Literal["podman", "docker"] | None = None
     """What runs models with code (tier 3), where the policy lets any in by its digest; the probes try it with ``image``
     at each start. Absent: the driver, where it is one of these, and no such model otherwise."""
+
+    graphics: Annotated[tuple[GraphicsDevice, ...], Field(max_length=32)] | None = None
+    """Device files of the graphics card that a study's training gets where the policy grants a share of it
+    (``resources.gpu_share``), such as ``["/dev/nvidia1", "/dev/nvidiactl", "/dev/nvidia-uvm"]``. Absent: all of this
+    machine's NVIDIA cards; an empty list: none."""
 
 
 class PollSettings(Settings):

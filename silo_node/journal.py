@@ -30,6 +30,10 @@ CREATE TABLE IF NOT EXISTS spending (
     subject TEXT NOT NULL, owner TEXT NOT NULL, month TEXT NOT NULL, models TEXT NOT NULL, bits REAL NOT NULL,
     created TEXT NOT NULL, PRIMARY KEY (subject, owner)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS learnt (
+    subject TEXT PRIMARY KEY, owner TEXT NOT NULL, month TEXT NOT NULL, updates INTEGER NOT NULL, bits REAL NOT NULL,
+    created TEXT NOT NULL
+) STRICT;
 CREATE TABLE IF NOT EXISTS told (
     benchmark TEXT NOT NULL, cohort TEXT NOT NULL, patients TEXT NOT NULL, created TEXT NOT NULL,
     PRIMARY KEY (benchmark, cohort)

@@ -64,13 +64,22 @@ def withheld_classes(counts: Sequence[int], minimum: int) -> tuple[bool, ...]:
     return tuple(withheld)
 
 
+RATE_DECIMALS = 2
+"""Balanced accuracy is two counts over two known totals: with more decimals, suppressed counts could be worked out."""
+
+
+def covariance_decimals(decimals: int) -> int:
+    """Return the decimals of a covariance whose estimates have so many."""
+    return min(2 * decimals + 2, 14)
+
+
 def rounded(theta: Floats, cov: Floats, *, decimals: int) -> tuple[Floats, Floats]:
     """Round estimates to ``decimals`` and their covariance to a finer grid, keeping it positive semi-definite.
 
     The variance of the rounding itself is added, so that intervals stay honest at few decimals. Where rounding pushed
     an eigenvalue below zero the diagonal is raised by just that.
     """
-    digits = min(2 * decimals + 2, 14)
+    digits = covariance_decimals(decimals)
     honest = (cov + cov.T) / 2 + np.eye(len(theta)) * _rounding_variance(theta, decimals)
     grid = np.round(honest, digits)
     while (lowest := float(np.linalg.eigvalsh(grid).min(initial=0.0))) < 0.0 and -lowest > 1e-16 * np.trace(grid):

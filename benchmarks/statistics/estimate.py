@@ -22,7 +22,7 @@ from benchmarks.statistics.classification import (
     one_versus_rest,
 )
 from benchmarks.statistics.delong import auroc
-from benchmarks.statistics.disclosure import rounded, withheld_classes
+from benchmarks.statistics.disclosure import RATE_DECIMALS, rounded, withheld_classes
 from benchmarks.statistics.histogram import score_tables
 from benchmarks.statistics.rules import OVERALL, BenchmarkRules, MetricRule
 from benchmarks.statistics.segmentation import (
@@ -39,8 +39,6 @@ from benchmarks.statistics.subgroups import Level, reportable_levels
 Estimates = dict[str, Any]
 Moments = tuple[Floats, Floats]
 
-RATE_DECIMALS = 2
-"""Balanced accuracy is two counts over two known totals: with more decimals, suppressed counts could be worked out."""
 
 _NO_TABLES: Estimates = {"operating_points": (), "histograms": (), "calibration": ()}
 _WITHIN_CLASSES = {"auprc": auprc, "balanced_accuracy": balanced_accuracy}

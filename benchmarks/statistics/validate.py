@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.statistics.arrays import Floats
-from benchmarks.statistics.disclosure import is_small
+from benchmarks.statistics.disclosure import RATE_DECIMALS, covariance_decimals, is_small
 from benchmarks.statistics.rules import OVERALL, BenchmarkRules, MetricRule
 from benchmarks.statistics.table_checks import class_table_findings, structure_table_findings
 
@@ -115,6 +115,7 @@ def _entry_findings(entry: JsonObject, scope: _Scope) -> Iterator[str]:
         yield from structure_table_findings(entry, scope.block["cases"], rules, told=told)
     for metric, rule in zip(entry["metrics"], rules.metrics, strict=True):
         if metric["status"] == "estimated":
+            yield from _precision_findings(metric, rule, scope)
             yield from _metric_findings(metric, rule, entry, scope)
 
 
@@ -128,6 +129,21 @@ def _count_findings(entry: JsonObject, scope: _Scope, *, estimated: bool) -> Ite
         yield INCONSISTENT
     if min(counts) < scope.least:
         yield SMALL_CELL
+
+
+def _precision_findings(metric: JsonObject, rule: MetricRule, scope: _Scope) -> Iterator[str]:
+    """Numbers with more digits than the block says it kept to, in which anything could be told."""
+    decimals = scope.block["limits"]["decimals"]
+    kept = min(decimals, RATE_DECIMALS) if rule.name == "balanced_accuracy" else decimals
+    if _finer(metric["theta"], kept) or _finer(metric["cov"], covariance_decimals(kept)):
+        yield INCONSISTENT
+
+
+def _finer(values: Sequence[Any], decimals: int) -> bool:
+    """Whether a value is not, to its last bit, one that was rounded so."""
+    found = np.array(values, dtype=float)
+    exact = np.array([round(value, decimals) for value in found.ravel().tolist()]).reshape(found.shape)
+    return bool(((found != np.round(found, decimals)) & (found != exact)).any())
 
 
 def _metric_findings(metric: JsonObject, rule: MetricRule, entry: JsonObject, scope: _Scope) -> Iterator[str]:

@@ -12,7 +12,7 @@ from silo_node.state import Home
 from silo_node.wire.canonical import message_digest
 from silo_node.wire.cohorts import AssociationDecision
 from silo_node.wire.envelope import Envelope, open_envelope, seal
-from silo_node.wire.errors import IntegrityError, MedSiloError
+from silo_node.wire.errors import BadInput, IntegrityError, MedSiloError
 from silo_node.wire.studies import StudyConsentRequest
 
 KIND: Final = "association-decision"
@@ -79,11 +79,31 @@ def _sealing_key(home: Home, identity: Identity, request: StudyConsentRequest) -
 
 
 def decline_held(journal: Journal, identity: Identity, item: Item, by: str | None = None) -> Item:
-    """Turn a yes that waits for a person into a signed no, on its way out."""
+    """Turn a yes that waits for a person, or was given before, into a signed no on its way out."""
     decision = AssociationDecision(
         association_id=item.subject, silo_id=identity.silo_id, approve=False, reason="policy-study"
     )
     return Outbox(journal).release(item.item_id, by, instead=seal(decision, identity.key))
+
+
+def end_consent(journal: Journal, identity: Identity, study_id: str, by: str | None = None) -> Item:
+    """Turn a yes that was given into a signed no: no round runs here from now on, whenever the hub hears of it.
+
+    Raises :class:`BadInput` ``not-found`` where the study never asked, ``state-conflict`` where there is no yes to end.
+    """
+    rows = journal.rows("SELECT association_id FROM consent WHERE study_id = ?", (study_id,))
+    item = Outbox(journal).about(KIND, rows[0]["association_id"]) if rows else None
+    if item is None:
+        raise BadInput("not-found", "see silo-node status for the studies of this node")
+    if not may_end(item):
+        raise BadInput("state-conflict", "there is no consent to end")
+    return decline_held(journal, identity, item, by)
+
+
+def may_end(item: Item) -> bool:
+    """Tell whether an answer to a study is a yes that the hub has acknowledged."""
+    said = AssociationDecision.model_validate_json(item.envelope.payload_bytes())
+    return item.state == "acknowledged" and said.approve
 
 
 def agreed_plan(journal: Journal, identity: Identity, study_id: str) -> str | None:

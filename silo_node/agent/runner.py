@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from silo_node.agent.claims import Claim, LeaseKeeper
 from silo_node.agent.consents import agreed_plan
 from silo_node.agent.courier import Courier
+from silo_node.agent.learning import Learning
 from silo_node.agent.masked import MaskedRounds
 from silo_node.agent.node import Interrupted, Node, connection, persist
 from silo_node.agent.tasks import TaskBook
@@ -114,7 +115,10 @@ class Runner:
 
         self._sessions = self._sessions or StudySessions(self._node, self._journal)
         agreed = agreed_plan(self._journal, self._node.identity, body.study_id)
+        learning = Learning(self._node.home, self._journal, claim.task.task_id, body)
+        learning.refuse_over_budget()
         answer = self._sessions.answer(hub, claim, body, agreed)
+        learning.book(answer.report)
         return answer.report, answer.update
 
     def _conclude(self, hub: Hub, claim: Claim, statement: Message, attachment: Path | None) -> None:

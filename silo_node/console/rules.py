@@ -79,7 +79,8 @@ _SENTENCES: dict[str, Callable[[Any], str]] = {
     "disclosure.minimum_cell": lambda n: _stricter(n, 1, f"No count under {n} is told."),
     "disclosure.decimals": lambda n: _stricter(n, 6, f"Released numbers have {n} decimals at most."),
     "budget.submissions": lambda n: f"At most {n} models of one owner are run in a month.",
-    "budget.bits": lambda n: f"Results of one owner's models tell at most {n:,.0f} bits a month.",
+    "budget.bits": lambda n: f"Results of one owner's models and studies tell at most {n:,.0f} bits a month.",
+    "budget.updates": lambda n: f"At most {n:,} model updates leave for one owner's studies in a month.",
     "budget.epsilon": lambda n: (
         "There is no budget of differential privacy."
         if n is None

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from silo_node.outbox.box import Item
-from silo_node.policy.bits import block_bits
+from silo_node.policy.bits import block_bits, report_bits, update_bits
 from silo_node.wire.digests import digest_bytes
 
 _NAMES = {
@@ -66,12 +66,15 @@ def words(item: Item) -> str:
     attachment = _attachment(item)
     if attachment is not None:
         lines += ["", f"With it a file of {attachment['bytes']:,} bytes: the model update ({attachment['file']})."]
+        lines.append(f"It has room for {update_bits(content(item)):,.0f} bits; updates are budgeted by their number.")
     return "\n".join(lines)
 
 
 def bits(item: Item) -> float | None:
     """Return how many bits the numbers of a result can carry at most; None for what no model has a hand in."""
-    return round(block_bits(content(item)), 1) if item.kind == "estimate-block" else None
+    if item.kind == "estimate-block":
+        return round(block_bits(content(item)), 1)
+    return round(report_bits(content(item)), 1) if item.kind == "round-report" else None
 
 
 def _attachment(item: Item) -> dict[str, Any] | None:

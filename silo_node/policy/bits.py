@@ -26,6 +26,9 @@ DECADES = 12
 
 _STATUS_BITS = 1.0
 _CODE_BITS = log2(len(PROBLEMS))
+_COST_BITS = log2(9 * 10 ** (SIGNIFICANT_DIGITS - 1) * DECADES)
+MOST_DECIMALS = 6
+"""What a benchmark may let a site tell of a score; a report does not say which it kept to."""
 
 
 def block_bits(block: dict[str, Any]) -> float:
@@ -33,6 +36,30 @@ def block_bits(block: dict[str, Any]) -> float:
     decimals, cases = block["limits"]["decimals"], block["cases"]
     sizes = _Sizes(decimals, cases)
     return sum(sum(sizes.of(name, value)) for name, value in block.items() if name not in REPEATED)
+
+
+def report_bits(report: dict[str, Any]) -> float:
+    """Return the bound for a ``RoundReport`` as JSON, in bits, without its model update; see :func:`update_bits`."""
+    scores = [report[name] for name in ("score", "personal", "alone") if report.get(name)]
+    sizes = _Sizes(MOST_DECIMALS, report["score"]["cases"])
+    others = [(name, report[name]) for name in ("verdict", "exchange") if report.get(name)]
+    return (
+        sum(map(_score_bits, scores))
+        + sum(sum(sizes.of(name, value)) for name, value in others)
+        + _STATUS_BITS
+        + _COST_BITS
+    )
+
+
+def _score_bits(score: dict[str, Any]) -> float:
+    if score["value"] is None:
+        return _CODE_BITS
+    return log2(METRIC_RANGES.get(str(score["metric"]), 1.0) * 10**MOST_DECIMALS + 1)
+
+
+def update_bits(report: dict[str, Any]) -> float:
+    """Return how much a report's model update has room for: every bit of its file."""
+    return 8.0 * report["update"]["size"] if report["update"] else 0.0
 
 
 class _Sizes:
@@ -59,7 +86,7 @@ class _Sizes:
         if value is None or isinstance(value, bool | str):
             return _STATUS_BITS
         if name in ("seconds_mean", "seconds_sd", "peak_memory_mb"):
-            return log2(9 * 10 ** (SIGNIFICANT_DIGITS - 1) * DECADES)
+            return _COST_BITS
         if isinstance(value, int):
             return log2(self._cases + 1)
         if name == "cov":

@@ -1,4 +1,4 @@
-"""What each owner of models has learnt here this month: a ledger in the journal, read back as plain values.
+"""What each owner of models and studies has learnt here this month: a ledger in the journal, read back as plain values.
 
 An entry is written with the result it belongs to and counts unless that result was kept here. Bits bound what numbers
 can carry whatever a model does: an attacker who controls a model can encode patients' pixels in its scores, but not
@@ -6,7 +6,7 @@ more of them than the released numbers have room for.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from silo_node.journal import Journal
@@ -23,6 +23,8 @@ class Spent:
 
     bits: float = 0.0
     models: frozenset[str] = frozenset()
+    updates: int = 0
+    """Model updates of his studies."""
 
 
 NOTHING = Spent()
@@ -43,6 +45,13 @@ class Ledger:
                 values = (subject, owner, month_of(now), " ".join(models), bits, now)
                 connection.execute("INSERT INTO spending VALUES (?,?,?,?,?,?)", values)
 
+    def book_round(self, subject: str, owner: str, *, updates: int, bits: float) -> None:
+        """Write what one round's report tells the owner of its study. Again replaces."""
+        now = self._journal.now()
+        with self._journal.writing() as connection:
+            values = (subject, owner, month_of(now), updates, bits, now)
+            connection.execute("INSERT OR REPLACE INTO learnt VALUES (?,?,?,?,?,?)", values)
+
     def spent(self, month: str | None = None, *, besides: str = "") -> dict[str, Spent]:
         """Return what each owner has had in a month (this one), leaving out what was kept here."""
         rows = self._journal.rows(
@@ -55,6 +64,14 @@ class Ledger:
             before = found.get(row["owner"], NOTHING)
             models = before.models | set(row["models"].split())
             found[row["owner"]] = Spent(len(models), before.bits + row["bits"], models)
+        for row in self._journal.rows(
+            "SELECT owner, SUM(updates) AS updates, SUM(bits) AS bits FROM learnt WHERE month = ? AND subject != ? AND"
+            " NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.subject = learnt.subject AND outbox.state IN (?,?,?))"
+            " GROUP BY owner",
+            (month or month_of(self._journal.now()), besides, *KEPT_HERE),
+        ):
+            before = found.get(row["owner"], NOTHING)
+            found[row["owner"]] = replace(before, bits=before.bits + row["bits"], updates=row["updates"])
         return found
 
 

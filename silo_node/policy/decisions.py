@@ -210,6 +210,20 @@ def decide_spending(policy: Policy, owner: str, spent: Spent, bits: float) -> De
     return _first_no((check,), Decision("allow", None, check.rule, check.words))
 
 
+def decide_learning(policy: Policy, owner: str, spent: Spent, *, updates: int, bits: float = 0.0) -> Decision:
+    """Decide whether a round's report fits what the owner of its study may still learn this month.
+
+    Asked before the round, without bits, and again once they are known.
+    """
+    after, cap = spent.updates + updates, policy.budget.updates
+    words = f"{owner!r} would have had {after} model updates this month, of {cap}"
+    checks = (
+        Check("budget.updates", "policy-budget" if updates and after > cap else None, words),
+        _bits(policy, owner, spent, bits),
+    )
+    return _first_no(checks, Decision("allow", None, checks[-1].rule, checks[-1].words))
+
+
 def _first_no(checks: Iterable[Check], otherwise: Decision) -> Decision:
     asked: list[Check] = []
     for check in checks:

@@ -95,7 +95,12 @@ class BudgetRules(Settings):
     """Different models of one owner that are evaluated."""
 
     bits: Annotated[float, Field(ge=0, le=10**12)] = 200_000
-    """Bits released on an owner's models: of each number, the logarithm of its range over its step."""
+    """Bits released on an owner's models and in the reports of his studies' rounds: of each number, the logarithm of
+    its range over its step. Model updates have a budget of their own."""
+
+    updates: Annotated[int, Field(ge=0, le=1_000_000)] = 1_000
+    """Model updates of an owner's studies, one a round. They are counted by the piece: each has room for more than any
+    budget of bits, which could only mean none or all; ``silo-node outbox show`` tells how much."""
 
     epsilon: Annotated[float, Field(gt=0, le=1000)] | None = None
     """Privacy loss of any patient over all studies and statistics, for ever; a study that states none is refused."""

@@ -42,10 +42,16 @@ def udp(baits: dict[str, Any]) -> None:
 def dns(baits: dict[str, Any]) -> None:
     """Send a question to each name server the host uses."""
     query = b"\x13\x37\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x01"
+    refused = OSError()
     for server in baits["nameservers"]:
         family = socket.AF_INET6 if ":" in server else socket.AF_INET
-        with socket.socket(family, socket.SOCK_DGRAM) as sender:
-            sender.sendto(query, (server, 53))
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as sender:
+                sender.sendto(query, (server, 53))
+                return
+        except OSError as error:
+            refused = error
+    raise refused
 
 
 def unix(baits: dict[str, Any]) -> None:

@@ -47,7 +47,7 @@ def granted(
         scratch_mb=config.limits.scratch_mb,
         processes=config.limits.processes,
         threads=_stricter(config.threads, rules.threads),
-        **(_graphics(rules.gpu_share) if training else {}),
+        **(_graphics(config.sandbox.graphics, rules.gpu_share) if training else {}),
     )
 
 
@@ -57,9 +57,10 @@ def graphics_devices(folder: Path = Path("/dev")) -> tuple[str, ...]:
     return tuple(sorted(str(name) for name in names if name.exists()))
 
 
-def _graphics(share: float) -> dict[str, Any]:
+def _graphics(named: tuple[str, ...] | None, share: float) -> dict[str, Any]:
     """Return what a training jail gets of the graphics card: its devices and the share of memory it may take."""
-    devices = graphics_devices() if share > 0 else ()
+    found = graphics_devices() if named is None else tuple(name for name in named if Path(name).is_char_device())
+    devices = found if share > 0 else ()
     return {"devices": devices, "environment": {"MEDSILO_GPU_SHARE": f"{share:g}"}} if devices else {}
 
 

@@ -172,4 +172,5 @@ def _nameservers() -> list[str]:
     except (OSError, UnicodeDecodeError):
         lines = []
     found = [line.split()[1] for line in lines if line.startswith("nameserver") and len(line.split()) > 1]
-    return [address.partition("%")[0] for address in found] or ["127.0.0.53"]
+    # The stub of systemd-resolved too: where no route leads to the servers, they would tell nothing of the jail.
+    return [*(address.partition("%")[0] for address in found), "127.0.0.53"]

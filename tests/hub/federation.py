@@ -212,7 +212,7 @@ def block_for(task: Task, **changes: Any) -> EstimateBlock:
     metric = MetricEstimate(
         metric="auroc",
         status="estimated",
-        theta=tuple(0.8 + 0.01 * place for place in range(size)),
+        theta=tuple(round(0.8 + 0.01 * place, 2) for place in range(size)),
         cov=tuple(tuple(variance if row == column else variance / 2 for column in range(size)) for row in range(size)),
     )
     ordinary = EstimateBlock(

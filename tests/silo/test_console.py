@@ -1,5 +1,6 @@
 """The console: who gets in, what a form must carry, what is told before anything leaves, and in whose name."""
 
+import base64
 import json
 import re
 import time
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from silo_node.agent.consents import agreed_plan
 from silo_node.agent.health import Pulse
 from silo_node.cli import app as silo_node
 from silo_node.console.guard import COOKIE
@@ -15,6 +17,7 @@ from silo_node.console.people import LINK_SECONDS, People
 from silo_node.console.rules import rules
 from silo_node.console.sessions import FAILURE_SECONDS, FAILURES, IDLE_SECONDS, LONGEST_SECONDS, Sessions
 from silo_node.console.words import departure, time_left
+from silo_node.identity import load_identity
 from silo_node.journal import Journal
 from silo_node.outbox.box import Item, Outbox
 from silo_node.outbox.person import current_person
@@ -270,6 +273,43 @@ def test_what_is_kept_here_does_not_leave(fresh: tuple[Home, StandIn]) -> None:
     assert content(item(home, "association-decision"))["approve"] is False
     late = client.post(f"/approvals/{item(home, 'estimate-block').item_id}/release", data={"form_token": token(client)})
     assert late.status_code == 409
+
+
+def test_a_given_consent_is_ended_in_the_browser_and_no_round_runs_any_more(fresh: tuple[Home, StandIn]) -> None:
+    """At once here, whatever the hub knows; signed, with the name of who ended it. There is nothing to end twice."""
+    home, hub = fresh
+    client, study = signed_in(home), "study-7h2j5k8m"
+    identity = load_identity(home)
+
+    def agreed() -> str | None:
+        journal = Journal(home)
+        try:
+            return agreed_plan(journal, identity, study)
+        finally:
+            journal.close()
+
+    assert client.post(f"/studies/{study}/end", data={"form_token": token(client)}).status_code == 409
+    assert "End the consent" not in client.get("/studies").text
+    with peer(hub) as server:
+        home.config_file.write_text(f'hub_url = "{server.url}"\n')
+        decision = item(home, "association-decision").item_id
+        client.post(f"/approvals/{decision}/release", data={"form_token": token(client)})
+        assert agreed() is not None
+        assert "End the consent" in client.get("/studies").text
+        assert client.post(f"/studies/{study}/end", data={"form_token": "x"}).status_code == 403
+        assert agreed() is not None
+        assert client.post(f"/studies/{study}/end", data={"form_token": token(client)}).status_code == 303
+    assert agreed() is None
+    ended = item(home, "association-decision")
+    assert (content(ended)["approve"], ended.state, ended.released_by) == (False, "acknowledged", PERSON)
+    assert [json.loads(base64.b64decode(said["payload"]))["approve"] for said in hub.heard("/decision")] == [
+        True,
+        False,
+    ]
+    page = client.get("/studies").text
+    assert "The consent is ended" in page
+    assert "End the consent" not in page
+    assert client.post("/studies/study-nothere1/end", data={"form_token": token(client)}).status_code == 404
 
 
 def test_a_hub_that_is_away_is_no_error(fresh: tuple[Home, StandIn]) -> None:

@@ -1,13 +1,20 @@
 """What a jail is granted: of the machine's limits and the site's own the stricter each."""
 
+import ast
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from silo_node.config import LimitSettings, NodeConfig
+import pytest
+
+from silo_node.config import LimitSettings, NodeConfig, SandboxSettings
 from silo_node.policy.schema import ResourceRules
-from silo_node.sandbox import Limits
+from silo_node.sandbox import Bind, Jail, Limits, choose
 from silo_node.sandbox.bubblewrap import Bubblewrap
 from silo_node.sandbox.container import Container
 from silo_node.sandbox.grant import granted, graphics_devices
+from silo_node.sandbox.probes import run
 
 IMAGE = "worker@sha256:" + "a" * 64
 
@@ -33,6 +40,47 @@ def test_no_card_is_shown_unless_the_policy_grants_a_share_and_only_to_training(
     assert granted(config, 1, ResourceRules(), training=True).devices == ()
     assert granted(config, 1, ResourceRules(gpu_share=0.5)).devices == ()
     assert granted(config, 1, ResourceRules(gpu_share=0.5), training=True).devices == graphics_devices()
+
+
+def test_one_card_of_several_can_be_named_and_nothing_but_a_card() -> None:
+    """By the machine's own people, in ``silo.toml``; a disk or a path that leads elsewhere is no setting."""
+    for device in ("/dev/sda", "/dev/mem", "/dev/nvidia0/../sda", "/dev/dri/../mem", "/etc/passwd", "/dev/kvm"):
+        with pytest.raises(ValueError, match="pattern"):
+            SandboxSettings(graphics=(device,))
+    card = SandboxSettings(graphics=("/dev/nvidia1", "/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/dri/renderD128"))
+    # What is named and not there is not shown: a jail with a device that is missing would not start.
+    there = tuple(name for name in card.graphics or () if Path(name).is_char_device())
+    assert granted(NodeConfig(sandbox=card), 1, ResourceRules(gpu_share=0.5), training=True).devices == there
+    none = NodeConfig(sandbox=SandboxSettings(graphics=()))
+    assert granted(none, 1, ResourceRules(gpu_share=0.5), training=True).devices == ()
+
+
+@pytest.mark.skipif(not Path("/dev/fuse").is_char_device(), reason="this machine has no device to show a jail")
+def test_a_jail_with_a_device_has_that_one_more_and_nothing_else() -> None:
+    """A real character device stands for a card's; none of the probes gets out beside it."""
+    program = "import os, stat\nhere = os.scandir('/dev')\n"
+    program += "print(sorted(one.name for one in here if stat.S_ISCHR(one.stat(follow_symlinks=False).st_mode)))"
+
+    def devices(limits: Limits) -> set[str]:
+        jail = choose().start([sys.executable, "-c", program], [], limits)
+        jail.close_input()
+        found: set[str] = set(ast.literal_eval(b"".join(jail.lines()).decode()))
+        assert jail.wait(60).well
+        return found
+
+    plain, shown = devices(Limits()), devices(Limits(devices=("/dev/fuse",)))
+    assert shown - plain == {"fuse"}
+    assert plain <= {"console", "full", "null", "ptmx", "random", "tty", "urandom", "zero"}
+    assert [one.name for one in run(_WithDevice()) if not one.held] == []
+
+
+class _WithDevice:
+    """The real jail, with a device beside the harmless ones."""
+
+    jailed = True
+
+    def start(self, argv: Sequence[str], binds: Sequence[Bind], limits: Limits, *, log: Path | None = None) -> Jail:
+        return choose().start(list(argv), list(binds), replace(limits, devices=("/dev/fuse",)))
 
 
 def test_a_granted_card_is_all_that_is_added() -> None:

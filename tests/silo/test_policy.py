@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from silo_node.agent.learning import Learning
 from silo_node.journal import Journal
 from silo_node.policy import (
     AskedModel,
@@ -17,6 +18,7 @@ from silo_node.policy import (
     allow_benchmark,
     decide_consent,
     decide_evaluation,
+    decide_learning,
     decide_models,
     decide_release,
     decide_round,
@@ -24,6 +26,7 @@ from silo_node.policy import (
     drop_benchmark,
     load_policy,
 )
+from silo_node.policy.bits import report_bits, update_bits
 from silo_node.policy.budget import Ledger, Spent
 from silo_node.policy.decisions import Released
 from silo_node.policy.hours import is_quiet
@@ -31,9 +34,10 @@ from silo_node.policy.rules import TEMPLATE
 from silo_node.policy.words import consequences, explained, explanation
 from silo_node.state import Home
 from silo_node.wire.benchmarks import BenchmarkReference
-from silo_node.wire.errors import PROBLEMS, ConfigError
+from silo_node.wire.errors import PROBLEMS, ConfigError, PolicyRefusal
 from silo_node.wire.models import ModelReference
-from silo_node.wire.studies import StudyPlan
+from silo_node.wire.studies import RoundReport, RoundTask, SiteScore, StudyConsentRequest, StudyPlan
+from silo_node.wire.transfers import BlobReference
 
 DIGEST = "blake3:" + "a" * 64
 EVALUATION = EvaluationRequest("chest_phantom", 100, (1,))
@@ -303,4 +307,90 @@ def test_the_ledger_counts_what_left_and_not_what_was_kept_here(tmp_path: Path) 
             "INSERT INTO outbox VALUES ('out-1','estimate-block','task-1','{}',NULL,'rejected',NULL,NULL,NULL,'x','x')"
         )
     assert set(ledger.spent()) == {"A"}
+    journal.close()
+
+
+def round_task(**changes: object) -> RoundTask:
+    values = {
+        "study_id": "study-12345678",
+        "round": 1,
+        "validate_only": False,
+        "plan": plan(),
+        "plan_digest": DIGEST,
+        "weights": BlobReference(digest=DIGEST, size=100),
+        "cohort": "keyed-blake3:" + "b" * 64,
+        **changes,
+    }
+    return RoundTask.model_validate(values)
+
+
+def round_report(task_id: str, update: BlobReference | None = None) -> RoundReport:
+    return RoundReport(
+        task_id=task_id,
+        study_id="study-12345678",
+        silo_id="silo-12345678",
+        round=1,
+        plan_digest=DIGEST,
+        base=DIGEST,
+        cohort="keyed-blake3:" + "d" * 64,
+        update=update,
+        score=SiteScore(metric="auroc", value=0.75, cases=20),
+        train_seconds=1.0,
+    )
+
+
+def test_a_rounds_report_is_booked_to_who_asked_for_the_study(tmp_path: Path) -> None:
+    """Its update by the piece and its numbers by their bits; the next round over a budget does not begin."""
+    home, journal, update = Home(tmp_path).create(), Journal(Home(tmp_path)), BlobReference(digest=DIGEST, size=4000)
+    home.policy_file.write_text("[budget]\nupdates = 2\n")
+    with journal.writing() as connection:
+        asked = StudyConsentRequest(
+            association_id="assoc-12345678",
+            study_id="study-12345678",
+            requested_by="Ada",
+            organisation="University",
+            plan=plan(),
+            hub_public_key="A" * 43 + "=",
+        )
+        values = (asked.study_id, asked.association_id, asked.model_dump_json(), DIGEST, journal.now())
+        connection.execute("INSERT INTO consent VALUES (?,?,?,?,?)", values)
+    for number in (1, 2, 2):  # the last is the same task again, after a restart
+        learning = Learning(home, journal, f"task-0000000{number}", round_task())
+        learning.refuse_over_budget()
+        learning.book(round_report(f"task-0000000{number}", update))
+    spent = Ledger(journal).spent()["University"]
+    one = report_bits(round_report("task-00000001").model_dump(mode="json"))
+    assert (spent.updates, spent.bits) == (2, pytest.approx(2 * one))
+    assert 20 < one < 60
+    assert update_bits(round_report("task-00000001", update).model_dump(mode="json")) == 32_000
+    with pytest.raises(PolicyRefusal, match=r"budget\.updates"):
+        Learning(home, journal, "task-00000003", round_task()).refuse_over_budget()
+    Learning(home, journal, "task-00000003", round_task(validate_only=True)).refuse_over_budget()
+    home.policy_file.write_text(f"[budget]\nbits = {2 * one + 1}\n")
+    third = Learning(home, journal, "task-00000003", round_task())
+    third.refuse_over_budget()
+    with pytest.raises(PolicyRefusal, match=r"budget\.bits"):
+        third.book(round_report("task-00000003", update))
+    assert Ledger(journal).spent()["University"].updates == 2
+    journal.close()
+
+
+def test_rounds_and_evaluations_draw_on_one_budget_of_bits(tmp_path: Path) -> None:
+    """Whoever asks by both ways learns no more; what was kept here counts for neither."""
+    journal = Journal(Home(tmp_path).create())
+    ledger = Ledger(journal)
+    ledger.book("task-00000001", {"University": ((DIGEST,), 100.0)})
+    ledger.book_round("task-00000002", "University", updates=1, bits=30.0)
+    spent = ledger.spent()["University"]
+    assert (spent.submissions, spent.bits, spent.updates) == (1, 130.0, 1)
+    assert ledger.spent(besides="task-00000002")["University"].updates == 0
+    assert decide_learning(policy(budget={"bits": 150}), "University", spent, updates=1, bits=20).verdict == "allow"
+    assert decide_learning(policy(budget={"bits": 150}), "University", spent, updates=1, bits=21).rule == "budget.bits"
+    assert decide_learning(policy(budget={"updates": 1}), "University", spent, updates=1).rule == "budget.updates"
+    assert decide_learning(policy(budget={"updates": 1}), "University", spent, updates=0).verdict == "allow"
+    with journal.writing() as connection:
+        connection.execute(
+            "INSERT INTO outbox VALUES ('i','round-report','task-00000002','{}',NULL,'declined','x',NULL,NULL,'','')"
+        )
+    assert ledger.spent()["University"].updates == 0
     journal.close()

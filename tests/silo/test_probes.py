@@ -2,6 +2,7 @@
 
 import os
 import resource
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -60,6 +61,15 @@ def weakened(
     return driver
 
 
+def has_vsock() -> bool:
+    """Tell whether this machine's kernel knows the family at all."""
+    try:
+        socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM).close()
+    except OSError:
+        return False
+    return True
+
+
 def out(results: Sequence[ProbeResult]) -> set[str]:
     return {result.name for result in results if not result.held}
 
@@ -83,9 +93,9 @@ def test_without_a_jail_the_same_probes_get_out() -> None:
 @pytest.mark.parametrize(
     ("driver", "probes"),
     [
-        (lambda: weakened(without=["--unshare-net"], filtered=False), {"tcp", "udp", "abstract", "netlink"}),
+        (lambda: weakened(without=["--unshare-net"], filtered=False), {"tcp", "udp", "dns", "abstract", "netlink"}),
         (lambda: weakened(without=["--unshare-net"]), {"abstract"}),
-        (lambda: weakened(filtered=False), {"netlink", "namespaces"}),
+        (lambda: weakened(filtered=False), {"netlink", "namespaces", "ptrace"} | ({"vsock"} if has_vsock() else set())),
         (lambda: weakened(without=["--unshare-pid"]), {"processes"}),
         (lambda: weakened(instead=("--ro-bind", "--bind")), {"writes"}),
         (lambda: weakened(unlimited="--as="), {"memory"}),
@@ -103,6 +113,31 @@ def test_a_folder_beside_the_given_one_is_found_where_the_machine_is_shown() -> 
     found = weakened()
     object.__setattr__(found, "change", lambda line: [*line[:1], "--ro-bind", "/", "/", "--tmpfs", "/shown", *line[1:]])
     assert "files" in out(run(found))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may open one at all")
+def test_a_jail_that_keeps_roots_rights_opens_sockets_below_ip() -> None:
+    """Rights, user namespace, filter: with all of them gone the probe gets out, with the filter left it does not."""
+    bare = weakened(instead=("--cap-drop", "--cap-add"), filtered=False)
+    assert "packet" not in out(run(bare)) or not bare.user_namespace
+    object.__setattr__(bare, "user_namespace", False)
+    assert "packet" in out(run(bare))
+    filtered = weakened(instead=("--cap-drop", "--cap-add"))
+    object.__setattr__(filtered, "user_namespace", False)
+    assert "packet" not in out(run(filtered))
+
+
+def test_a_jail_that_passes_on_the_nodes_environment_is_noticed() -> None:
+    """Every secret that an administrator has exported would be a model's to read."""
+    found = weakened()
+
+    def passed_on(line: Line) -> Line:
+        end = line.index("--")
+        given = [word for name, value in os.environ.items() for word in ("--setenv", name, value)]
+        return [*line[:end], *given, *line[end:]]
+
+    object.__setattr__(found, "change", passed_on)
+    assert out(run(found)) == {"environment"}
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only a node that runs as root could write there at all")

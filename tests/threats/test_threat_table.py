@@ -149,6 +149,10 @@ def test_a_site_with_five_cases_answers_as_one_with_none() -> None:
 
     assert answer(None) == answer(0) == answer(5) == answer(19)
     assert decide_consent(POLICY, plan(), 20).verdict == "allow"
+    # A site that said what it found would tell: to a hub whose study it has joined it does.
+    agreed = message_digest(plan())
+    codes = [decide_round(POLICY, RoundRequest("little_xray", cases, agreed, agreed)).code for cases in (None, 5)]
+    assert codes == ["cohort-unknown", "policy-minimum-cohort"]
 
 
 def test_no_round_runs_without_this_sites_yes_to_the_whole_plan() -> None:
@@ -158,6 +162,8 @@ def test_no_round_runs_without_this_sites_yes_to_the_whole_plan() -> None:
     for change in ({"silos": ("silo-aaaaaaaa", "silo-bbbbbbbb")}, {"purpose": "product-development"}, {"quorum": 1}):
         asked = message_digest(plan(**change))
         assert decide_round(POLICY, RoundRequest("little_xray", 100, asked, agreed)).code == "policy-study"
+        # Nothing but the comparison with what was agreed to stands between: each is a plan this site could run.
+        assert decide_round(POLICY, RoundRequest("little_xray", 100, asked, asked)).verdict == "allow"
 
 
 def with_auroc(pairs: int) -> tuple[list[int], list[float]]:
@@ -240,6 +246,9 @@ def test_no_secret_is_in_any_log_or_error(hub: HubProcess, tmp_path: Path) -> No
     texts = [path.read_text(errors="replace") for path in logs if path.is_file()] + [str(refused.value)]
     assert len(texts) >= 2
     assert not [secret for secret in secrets for text in texts if secret in text]
+    # The search can fail: a log with one secret in it is found.
+    texts.append(f"claimed with {secrets[1]}")
+    assert [secret for secret in secrets for text in texts if secret in text] == [secrets[1]]
 
 
 def test_every_test_the_threat_model_names_exists() -> None:

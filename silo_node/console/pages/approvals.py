@@ -62,7 +62,7 @@ def release(item_id: str) -> AnyResponse:
     if item.state == "held":
         signed_in().notice = "Noted. A second person must release it, too, before it leaves."
         return redirect(f"/approvals/{item_id}", 303)
-    signed_in().notice = f"Released by {signed_in().person}. {_deliver()}"
+    signed_in().notice = f"Released by {signed_in().person}. {deliver_now_or_later()}"
     return redirect(f"/approvals/{item_id}", 303)
 
 
@@ -71,7 +71,7 @@ def keep(item_id: str) -> AnyResponse:
     """Keep it here for good."""
     with desk().journal() as journal:
         reject(journal, desk().identity, item_id, signed_in().person)
-    signed_in().notice = f"It stays here, by {signed_in().person}. {_deliver()}"
+    signed_in().notice = f"It stays here, by {signed_in().person}. {deliver_now_or_later()}"
     return redirect(f"/approvals/{item_id}", 303)
 
 
@@ -120,7 +120,7 @@ def _definition(item: Item) -> BenchmarkDefinition | None:
         return None
 
 
-def _deliver() -> str:
+def deliver_now_or_later() -> str:
     """Send at once where no node runs. That the hub is away is no reason to show an error: it goes later."""
     try:
         deliver_unless_a_node_runs(desk().home, desk().config, desk().identity())

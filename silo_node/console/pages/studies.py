@@ -2,11 +2,13 @@
 
 from typing import Any
 
-from flask import Blueprint, render_template
+from flask import Blueprint, redirect, render_template
+from werkzeug.wrappers import Response as AnyResponse
 
-from silo_node.agent.consents import KIND
+from silo_node.agent.consents import KIND, end_consent, may_end
 from silo_node.agent.tasks import TaskBook
-from silo_node.console.desk import desk
+from silo_node.console.desk import desk, signed_in
+from silo_node.console.pages.approvals import deliver_now_or_later
 from silo_node.console.statements import Background, statement
 from silo_node.console.words import ITEM_STATES, moment
 from silo_node.journal import Journal
@@ -29,6 +31,16 @@ def listed() -> str:
     return render_template("studies.html", studies=views)
 
 
+@blueprint.post("/studies/<study_id>/end")
+def end(study_id: str) -> AnyResponse:
+    """End a consent: from now on no round of the study runs here, and the hub is told the signed no."""
+    with desk().journal() as journal:
+        end_consent(journal, desk().identity(), study_id, signed_in().person)
+    later = deliver_now_or_later()
+    signed_in().notice = f"The consent is ended; no round of this study runs here any more. {later}".strip()
+    return redirect("/studies", 303)
+
+
 def _view(journal: Journal, row: dict[str, str], rounds: dict[str, int]) -> dict[str, Any]:
     request = StudyConsentRequest.model_validate_json(row["request"])
     item = Outbox(journal).about(KIND, row["association_id"])
@@ -41,6 +53,7 @@ def _view(journal: Journal, row: dict[str, str], rounds: dict[str, int]) -> dict
         "answer": _answer(item.state, content(item)["approve"]) if item else "no answer",
         "item": item.item_id if item else None,
         "held": item is not None and item.state == "held",
+        "may_end": item is not None and may_end(item),
         "by": item.released_by if item else None,
         "rounds": rounds.get(row["study_id"], 0),
         "of_rounds": request.plan.rounds,
