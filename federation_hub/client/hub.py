@@ -136,6 +136,10 @@ class Hub:
         """Return a study with its rounds and updates."""
         return cast(Record, self.connection.get(f"/studies/{study_id}"))
 
+    def study_privacy(self, study_id: str) -> Record:
+        """Return a study's claim sheet: what its differential privacy is worth, and what it does not cover."""
+        return cast(Record, self.connection.get(f"/studies/{study_id}/privacy"))
+
     def start_study(self, study_id: str) -> Record:
         """Start a study whose silos have agreed."""
         return cast(Record, self.connection.post(f"/studies/{study_id}/start"))

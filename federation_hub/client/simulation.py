@@ -11,7 +11,10 @@ from pathlib import Path
 from federation_hub.aggregation.checks import verify_update
 from federation_hub.aggregation.fold import FoldedModel, Update, fold, moment_path
 from federation_hub.aggregation.layout import read_layout
+from federation_hub.aggregation.private_mean import PrivateMean
+from silo_node.wire.digests import digest_bytes, hex_part
 from silo_node.wire.errors import IntegrityError, MedSiloError
+from silo_node.wire.privacy import SiloPrivacy
 from silo_node.wire.strategies import FLTrust
 from silo_node.wire.studies import StudyPlan
 
@@ -47,7 +50,7 @@ def simulate(plan: StudyPlan, start: Path, sites: Sequence[SimulatedSite], folde
     Raises ``quorum-missed`` where a round has too few sound updates: trying again would change nothing here.
     """
     done: list[SimulatedRound] = []
-    base, moments = start, dict[str, Path]()
+    base, moments, private = start, dict[str, Path](), simulated_noise(plan)
     for number in range(1, plan.rounds + 1):
         answers = {site.silo_id: site.train(base, number, False) for site in sites}
         updates = [
@@ -57,7 +60,8 @@ def simulate(plan: StudyPlan, start: Path, sites: Sequence[SimulatedSite], folde
         ]
         _require_quorum(plan, updates)
         out = folder / f"round{number}.safetensors"
-        folded = fold(base, updates, out, strategy=plan.strategy, robust=plan.robust, moments=moments)
+        folded = fold(base, updates, out, strategy=plan.strategy, robust=plan.robust, moments=moments, private=private)
+        private = private.next() if private else None
         scores = {silo_id: score for silo_id, (_, score) in answers.items()}
         done.append(SimulatedRound(folded, out, len(updates), scores))
         base, moments = out, {name: moment_path(out, name) for name in folded.moments}
@@ -76,3 +80,13 @@ def _require_quorum(plan: StudyPlan, updates: Sequence[Update]) -> None:
     root = plan.robust.root if isinstance(plan.robust, FLTrust) else None
     if len(updates) < plan.quorum or (root is not None and root not in {update.silo_id for update in updates}):
         raise MedSiloError("quorum-missed")
+
+
+def simulated_noise(plan: StudyPlan) -> PrivateMean | None:
+    """Return the hub's noise, as much as a real one's but from the plan's seed, so that it hides nothing."""
+    if not isinstance(plan.privacy, SiloPrivacy):
+        return None
+    from pipelines.privacy.randomness import SecretRandomness
+
+    key = bytes.fromhex(hex_part(digest_bytes(f"{plan.seed} hub".encode())))
+    return PrivateMean.of(plan, plan.privacy.clipping_norm, SecretRandomness(key))

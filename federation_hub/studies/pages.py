@@ -292,6 +292,7 @@ def _facts(study: Study, plan: StudyPlan, benchmark: Benchmark, labels: Mapping[
         ("Quorum", f"{plan.quorum} of {plural(len(plan.silos), 'site')}"),
         ("Deadline of a round", f"{plan.deadline_seconds:,} s"),
         ("Largest norm of an update", bound),
+        ("Privacy", Markup('<a href="{}">claim sheet</a>').format(link("studies", study.id, "privacy"))),
         ("Seed", str(plan.seed)),
         ("Plan", Markup('<code class="digest">{}</code>').format(study.plan_digest)),
         ("Started", day(study.started)),

@@ -18,6 +18,7 @@ from federation_hub.evaluations.tasks import offer
 from federation_hub.models.tables import Model
 from federation_hub.services import Services
 from federation_hub.silos.tables import Cohort, Silo
+from federation_hub.studies.private import begin_fold, end_fold
 from federation_hub.studies.reports import move_update
 from federation_hub.studies.rules import ROUND, ROUND_TAKES_UPDATES, Outlook, Verdict, judge_round
 from federation_hub.studies.service import abandon, cancel_tasks, move_round, plan_of, updates_of
@@ -148,7 +149,9 @@ def fold_round(services: Services, key: RoundKey) -> FoldedModel:
         ]
     path = services.blobs.scratch / f"{key.study_id}.{key.number}.{key.attempt}"
     base = services.blobs.path(found.base_digest)
-    folded = fold(base, updates, path, strategy=plan.strategy, robust=plan.robust, moments=moments)
+    private = begin_fold(services, key.study_id)
+    folded = fold(base, updates, path, strategy=plan.strategy, robust=plan.robust, moments=moments, private=private)
+    end_fold(services, key.study_id, private)
     services.blobs.adopt(path, folded.digest)
     for name, digest in folded.moments.items():
         services.blobs.adopt(moment_path(path, name), digest)

@@ -14,6 +14,7 @@ from federation_hub.models import pages as model_pages
 from federation_hub.models.tables import Model
 from federation_hub.services import services
 from federation_hub.silos.tables import Silo
+from federation_hub.studies import claim_pages
 from federation_hub.studies import pages as study_pages
 from federation_hub.studies.tables import Study
 from federation_hub.web import assets
@@ -32,7 +33,7 @@ def error_page(problem: ProblemDocument, request_id: str) -> Response:
 
 prepare(blueprint)
 blueprint.record(lambda setup: setup.app.extensions.update({ERROR_PAGE: error_page}))
-for domain in (benchmark_pages, leaderboard_pages, model_pages, study_pages, evaluation_pages):
+for domain in (benchmark_pages, leaderboard_pages, model_pages, study_pages, claim_pages, evaluation_pages):
     blueprint.register_blueprint(domain.blueprint)
 
 
