@@ -8,8 +8,9 @@ from federation_hub.evaluations import tables as evaluations
 from federation_hub.leaderboards import tables as leaderboards
 from federation_hub.models import tables as models
 from federation_hub.silos import tables as silos
+from federation_hub.statistics import tables as statistics
 from federation_hub.storage import tables as storage
 from federation_hub.studies import tables as studies
 
-DOMAINS = (accounts, associations, benchmarks, evaluations, leaderboards, models, silos, storage, studies)
+DOMAINS = (accounts, associations, benchmarks, evaluations, leaderboards, models, silos, statistics, storage, studies)
 METADATA = Base.metadata

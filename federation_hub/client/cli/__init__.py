@@ -6,7 +6,17 @@ from typing import Annotated
 
 import typer
 
-from federation_hub.client.cli import benchmark, demo, leaderboard, login, model, private_model, simulate, study
+from federation_hub.client.cli import (
+    benchmark,
+    demo,
+    leaderboard,
+    login,
+    model,
+    private_model,
+    simulate,
+    statistics,
+    study,
+)
 from federation_hub.client.cli.session import Session
 from federation_hub.client.terminal import EXIT_INTERRUPTED, exit_status, print_error
 from silo_node import __version__
@@ -27,6 +37,8 @@ app.add_typer(benchmark.app, name="benchmark")
 model.app.command(name="dp-ready")(private_model.dp_ready)
 app.add_typer(model.app, name="model")
 app.add_typer(study.app, name="study")
+app.add_typer(statistics.app, name="statistics")
+app.add_typer(statistics.cohort_app, name="cohort")
 
 
 def _version(asked: bool) -> None:
