@@ -23,6 +23,7 @@ from federation_hub.models import api as models
 from federation_hub.security import secure
 from federation_hub.services import EXTENSION, Services
 from federation_hub.silos import api as silos
+from federation_hub.statistics import api as statistics
 from federation_hub.storage import api as storage
 from federation_hub.storage.blobs import BlobStore
 from federation_hub.studies import api as studies
@@ -35,6 +36,7 @@ API = "/api/v1"
 _APIS = (
     accounts,
     associations,
+    statistics,
     benchmarks,
     entries,
     evaluations,

@@ -11,6 +11,7 @@ from federation_hub.masking import tables as masking
 from federation_hub.models import tables as models
 from federation_hub.neighbours import tables as neighbours
 from federation_hub.silos import tables as silos
+from federation_hub.statistics import tables as statistics
 from federation_hub.storage import tables as storage
 from federation_hub.studies import tables as studies
 
@@ -25,6 +26,7 @@ DOMAINS = (
     models,
     neighbours,
     silos,
+    statistics,
     storage,
     studies,
 )

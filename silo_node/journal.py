@@ -55,6 +55,7 @@ CREATE TABLE IF NOT EXISTS privacy (
 CREATE TABLE IF NOT EXISTS privacy_patients (
     cohort TEXT NOT NULL, part TEXT NOT NULL, patients TEXT NOT NULL, PRIMARY KEY (cohort, part)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS counted (parts TEXT PRIMARY KEY) STRICT;
 CREATE TRIGGER IF NOT EXISTS privacy_is_not_changed BEFORE UPDATE ON privacy
     BEGIN SELECT RAISE(ABORT, 'the privacy ledger is append-only'); END;
 CREATE TRIGGER IF NOT EXISTS privacy_is_not_deleted BEFORE DELETE ON privacy

@@ -29,6 +29,7 @@ from federation_hub.aggregation.layout import (
     read_layout,
 )
 from federation_hub.aggregation.optimisers import Optimiser, Turnout, optimiser_for
+from federation_hub.aggregation.private_mean import PrivateMean
 from federation_hub.aggregation.rules import Combine, Rule, Sites, rule_for
 from silo_node.wire.digests import Hasher, finish, new_hasher
 from silo_node.wire.strategies import Combination, FedAvg, Mean, Strategy, sites_needed
@@ -82,15 +83,17 @@ def fold(
     moments: Mapping[str, Path] | None = None,
     population: int | None = None,
     rate: float = 1.0,
+    private: PrivateMean | None = None,
     block_values: int = BLOCK_VALUES,
 ) -> FoldedModel:
     """Write the next global model to ``out`` (complete and on disk, or not there at all) and return its digest.
 
     ``base`` is the present global model, each update a file of float32 differences from it with the same names,
     shapes and dtypes. ``moments`` are the files of the optimiser's moments after the last round; none before the
-    first. ``population`` are the training cases of all the study's silos, by default of those that answered; ``rate``
-    is the silos' learning rate. Raises :class:`IntegrityError` where a file does not fit the base, ``ValueError``
-    where there is nothing to weigh, a silo is named twice, or the rule promises nothing for so few updates.
+    first. ``private`` takes the rule's place with a noisy mean. ``population`` are the training cases of all the
+    study's silos, by default of those that answered; ``rate`` is the silos' learning rate. Raises
+    :class:`IntegrityError` where a file does not fit the base, ``ValueError`` where there is nothing to weigh, a silo
+    is named twice, or the rule promises nothing for so few updates.
     """
     robust = robust or Mean()
     ordered = _ordered(updates, sites_needed(robust))
@@ -103,7 +106,7 @@ def fold(
             _Moment(_open(stack, moments[name], layout) if moments else None, start)
             for name, start in optimiser.moments.items()
         ]
-        combine = _combination(rule_for(robust), ordered, sources, layout)
+        combine = _combination(private.rule if private else rule_for(robust), ordered, sources, layout)
         size = min(block_values, stacked_block(len(sources)))
         folding = _Folding(_open(stack, base, layout), sources, combine, optimiser, kept, size)
         files = [stack.enter_context(_partial(path).open("wb", buffering=0)) for path in paths.values()]

@@ -249,6 +249,19 @@ class Hub:
         """Return a study with its rounds and updates."""
         return cast(Record, self.connection.get(f"/studies/{study_id}"))
 
+    def study_privacy(self, study_id: str) -> Record:
+        """Return a study's claim sheet: what its differential privacy is worth, and what it does not cover."""
+        return cast(Record, self.connection.get(f"/studies/{study_id}/privacy"))
+
+    def ask_statistics(self, benchmark: str, question: Record) -> Record:
+        """Ask every silo with a cohort for a benchmark how its patients divide; return the question's view."""
+        body = {"benchmark": benchmark, "question": question, "purpose": "research"}
+        return cast(Record, self.connection.post("/statistics", body))
+
+    def statistics(self, query_id: str) -> Record:
+        """Return what the answers to a question come to so far."""
+        return cast(Record, self.connection.get(f"/statistics/{query_id}"))
+
     def start_study(self, study_id: str) -> Record:
         """Start a study whose silos have agreed."""
         return cast(Record, self.connection.post(f"/studies/{study_id}/start"))

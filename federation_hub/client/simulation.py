@@ -15,12 +15,15 @@ from federation_hub.aggregation.fold import FoldedModel, Update, fold, moment_pa
 from federation_hub.aggregation.group_means import plain_means
 from federation_hub.aggregation.layout import read_layout
 from federation_hub.aggregation.optimisers import CONTROL
+from federation_hub.aggregation.private_mean import PrivateMean
 from federation_hub.client.arrivals import Arrivals
 from federation_hub.studies.course import Scored, Told, best_of, judge, keeps_best
 from federation_hub.studies.rules import ATTEMPTS_A_ROUND
 from pipelines.job import Mixed, Neighbourhood
 from silo_node.wire.course import Buffered, Verdict, discount, is_scored
+from silo_node.wire.digests import digest_bytes, hex_part
 from silo_node.wire.errors import IntegrityError, MedSiloError
+from silo_node.wire.privacy import SiloPrivacy
 from silo_node.wire.strategies import FLTrust, sites_needed
 from silo_node.wire.studies import StudyPlan
 
@@ -155,6 +158,7 @@ class _Run:
         self._folded: list[tuple[int, str, int]] = []
         self._bases: dict[int, SimulatedModel] = {}
         self._at_work: dict[str, int] = {}
+        self._private = simulated_noise(plan)
         self._arrivals = arrivals or Arrivals.together(list(self._sites), plan.quorum)
         self.done = Simulation()
 
@@ -271,7 +275,9 @@ class _Run:
             moments=self._base.moments,
             population=sum(site.weight for site in self._sites.values()),
             rate=plan.local.learning_rate,
+            private=self._private,
         )
+        self._private = self._private.next() if self._private else None
         return SimulatedModel(number, out, folded, counted)
 
     def _note(self, number: int, answers: dict[str, Answer], score: float | None, made: SimulatedModel | None) -> None:
@@ -292,3 +298,13 @@ def _require_quorum(plan: StudyPlan, updates: Sequence[Update]) -> None:
     root = plan.robust.root if isinstance(plan.robust, FLTrust) else None
     if len(updates) < plan.quorum or (root is not None and root not in {update.silo_id for update in updates}):
         raise MedSiloError("quorum-missed")
+
+
+def simulated_noise(plan: StudyPlan) -> PrivateMean | None:
+    """Return the hub's noise, as much as a real one's but from the plan's seed, so that it hides nothing."""
+    if not isinstance(plan.privacy, SiloPrivacy):
+        return None
+    from pipelines.privacy.randomness import SecretRandomness
+
+    key = bytes.fromhex(hex_part(digest_bytes(f"{plan.seed} hub".encode())))
+    return PrivateMean.of(plan, plan.privacy.clipping_norm, SecretRandomness(key))

@@ -13,6 +13,7 @@ from federation_hub.evaluations.tables import Evaluation, Task
 from federation_hub.evaluations.tasks import move, own_task
 from federation_hub.services import Services
 from federation_hub.silos.signed import open_signed
+from federation_hub.statistics.service import take_answer
 from federation_hub.studies.reports import Finding, receive_report
 from silo_node.wire.digests import digest_bytes
 from silo_node.wire.envelope import BadEnvelope, Envelope
@@ -45,6 +46,8 @@ def receive_result(
         answer = _take_block(session, services, task, envelope, actor)
     elif task.kind == "check":
         answer = take_report(session, task, envelope, actor)
+    elif task.kind == "statistics":
+        answer = take_answer(session, task, envelope, actor)
     else:
         answer = _take_report(session, services, task, envelope, actor, finding)
     task.result_digest, task.result_state = digest, answer.state

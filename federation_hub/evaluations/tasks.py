@@ -9,11 +9,12 @@ from federation_hub.evaluations.rules import TASK
 from federation_hub.evaluations.tables import Task
 from silo_node.wire.checks import CheckTask
 from silo_node.wire.errors import MedSiloError
+from silo_node.wire.statistics import StatisticsTask
 from silo_node.wire.studies import RoundTask
 from silo_node.wire.tasks import EvaluationTask
 
 
-def offer(session: Session, *, silo_id: str, body: EvaluationTask | RoundTask | CheckTask) -> str:
+def offer(session: Session, *, silo_id: str, body: EvaluationTask | RoundTask | CheckTask | StatisticsTask) -> str:
     """Offer a unit of work to one silo and return the task's id."""
     task = Task(silo_id=silo_id, kind=body.kind, body=body.model_dump(mode="json"), state="offered")
     if isinstance(body, EvaluationTask):

@@ -11,6 +11,7 @@ from federation_hub.studies import service
 from federation_hub.studies.messages import StudyList, StudyView
 from federation_hub.studies.tables import Study
 from federation_hub.studies.view import may_see
+from silo_node.wire.claims import ClaimSheet, claim_sheet
 from silo_node.wire.errors import MedSiloError
 from silo_node.wire.studies import StudyPlan
 
@@ -42,6 +43,16 @@ def study(study_id: str) -> StudyView:
         if not may_see(session, service.study_of_id(session, study_id), current_actor()):
             raise MedSiloError("study-unknown")
         return service.study_view(session, study_id, current_actor())
+
+
+@route(blueprint, "GET", "/studies/<study_id>/privacy", returns=ClaimSheet, roles=PERSON)
+def study_privacy(study_id: str) -> ClaimSheet:
+    """Tell what a study's differential privacy is worth, in the terms of NIST SP 800-226."""
+    with services().database.reading() as session:
+        found = service.study_of_id(session, study_id)
+        if not may_see(session, found, current_actor()):
+            raise MedSiloError("study-unknown")
+        return claim_sheet(service.plan_of(found))
 
 
 @route(blueprint, "POST", "/studies/<study_id>/start", returns=StudyView, roles=_STEERING)

@@ -377,6 +377,7 @@ def _facts(study: Study, plan: StudyPlan, benchmark: Benchmark, labels: Mapping[
         ("Pace", PACES[plan.schedule.name]),
         ("Scored at the sites", _evaluation(plan)),
         ("What a site may refuse", _gate(plan)),
+        ("Privacy", Markup('<a href="{}">claim sheet</a>').format(link("studies", study.id, "privacy"))),
         ("Seed", str(plan.seed)),
         ("Plan", Markup('<code class="digest">{}</code>').format(study.plan_digest)),
         ("Started", day(study.started)),

@@ -23,6 +23,7 @@ from federation_hub.services import Services
 from federation_hub.silos.tables import Cohort, Silo
 from federation_hub.studies.buffer import carry_over, close_buffer, standing_rounds
 from federation_hub.studies.judging import judge_base, last_round
+from federation_hub.studies.private import begin_fold, end_fold
 from federation_hub.studies.reports import move_update
 from federation_hub.studies.rules import ROUND, ROUND_TAKES_UPDATES, Outlook, Verdict, base_round, judge_round
 from federation_hub.studies.service import abandon, cancel_tasks, move_round, plan_of, updates_of
@@ -188,6 +189,7 @@ def fold_round(services: Services, key: RoundKey) -> FoldedModel:
     base = services.blobs.path(found.base_digest)
     if plan.secure_aggregation is not None:
         updates = folding.write_means(services.blobs, sums, plan, base, path)
+    private = begin_fold(services, key.study_id)
     folded = fold(
         base,
         updates,
@@ -197,7 +199,9 @@ def fold_round(services: Services, key: RoundKey) -> FoldedModel:
         moments=moments,
         population=population,
         rate=plan.local.learning_rate,
+        private=private,
     )
+    end_fold(services, key.study_id, private)
     services.blobs.adopt(path, folded.digest)
     for name, digest in folded.moments.items():
         services.blobs.adopt(moment_path(path, name), digest)

@@ -39,6 +39,9 @@ class Study(Base):
     best_digest: Mapped[str | None] = mapped_column(String(80))
     """That model, a safetensors file."""
 
+    private: Mapped[dict[str, Any] | None]
+    """Of a study with noise at the hub: how many noisy means were begun, and the present clipping norm."""
+
     final_model_digest: Mapped[str | None] = mapped_column(ForeignKey("model.digest"))
     owner_organisation_id: Mapped[str] = mapped_column(ForeignKey("organisation.id"), index=True)
     owner_person_id: Mapped[str] = mapped_column(ForeignKey("person.id"))

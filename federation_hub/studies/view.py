@@ -26,6 +26,7 @@ from federation_hub.studies.rules import base_round, mean_score, model_of
 from federation_hub.studies.tables import Study, StudyRound, StudyUpdate
 from silo_node.wire.benchmarks import BenchmarkDefinition
 from silo_node.wire.errors import MedSiloError
+from silo_node.wire.privacy import SiloPrivacy
 from silo_node.wire.studies import RoundReport, StudyPlan
 
 _COUNTED = ("verified", "folded", "late")
@@ -108,12 +109,13 @@ def may_see(session: Session, study: Study, actor: Actor) -> bool:
 class _Row:
     """One update with what the view needs of its silo, its task and its report."""
 
-    def __init__(self, update: StudyUpdate, done: int, total: int, silo: str, *, open_book: bool) -> None:
+    def __init__(self, update: StudyUpdate, done: int, total: int, silo: str, *, open_book: bool, norms: bool) -> None:
         self.update = update
         self.done = done
         self.total = total
         self.silo = silo
         self.open_book = open_book
+        self.norms = norms and open_book
         self.report = None if update.report is None else read_stored(RoundReport, update.report)
 
     def view(self) -> UpdateView:
@@ -127,7 +129,7 @@ class _Row:
                 "code": update.code,
                 "done": self.done,
                 "total": self.total,
-                "norm": update.norm if self.open_book else None,
+                "norm": update.norm if self.norms else None,
                 "size": update.size,
                 "score": report.score.value if report else None,
                 "score_reason": report.score.reason if report else None,
@@ -149,8 +151,10 @@ def _rows(session: Session, study: Study, viewer: Actor | None) -> list[_Row]:
         .where(StudyUpdate.study_id == study.id)
         .order_by(StudyUpdate.number, StudyUpdate.attempt, StudyUpdate.silo_id)
     )
+    # Where noise hides each silo's update, its length must not be told beside it.
+    norms = not isinstance(read_stored(StudyPlan, study.plan).privacy, SiloPrivacy)
     return [
-        _Row(update, done, total, silo, open_book=_may_see_numbers(study, organisation, viewer))
+        _Row(update, done, total, silo, open_book=_may_see_numbers(study, organisation, viewer), norms=norms)
         for update, done, total, silo, organisation in found
     ]
 

@@ -14,6 +14,7 @@ from federation_hub.leaderboards import compare_pages
 from federation_hub.leaderboards import pages as leaderboard_pages
 from federation_hub.models import badge_pages
 from federation_hub.models import pages as model_pages
+from federation_hub.studies import claim_pages
 from federation_hub.studies import pages as study_pages
 from federation_hub.web import assets, news, status_pages, verify_pages
 from federation_hub.web.methods import chapters, quantities
@@ -38,6 +39,7 @@ for domain in (
     site_pages,
     model_pages,
     study_pages,
+    claim_pages,
     badge_pages,
     evaluation_pages,
     news,

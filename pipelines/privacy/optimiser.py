@@ -5,42 +5,19 @@ the noise hides, is a whole patient however many images there are.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from math import exp
+from dataclasses import replace
 
 import torch
 from opacus.optimizers.optimizer import DPOptimizer
 
+from pipelines.privacy.clipping import Clipping, adapted, split_noise
 from pipelines.privacy.randomness import SecretRandomness
-
-COUNT_NOISE_SHARE = 1 / 20
-"""Noise on the count of patients that were not clipped, over the patients a step expects (Andrew et al. 2021)."""
-
-
-@dataclass(frozen=True)
-class Clipping:
-    """The L2 norm a patient's gradient is clipped to; with a quantile, the norm follows it."""
-
-    norm: float
-    quantile: float | None = None
-    rate: float = 0.2
-
-
-def split_noise(noise: float, expected: float, quantile: float | None) -> tuple[float, float]:
-    """Return the noise multiplier of the gradients and the deviation of the count's noise, at one cost together.
-
-    The count is of ``1/2`` or ``-1/2`` a patient, so its sensitivity is a half; both noises together tell as much as
-    ``noise`` on the gradients alone (Andrew et al. 2021, theorem 1). The count's noise is a twentieth of the patients
-    expected, or twice ``noise`` where that is more: then the gradients' noise grows by a thirtieth.
-    """
-    if quantile is None:
-        return noise, 0.0
-    count = max(expected * COUNT_NOISE_SHARE, 2 * noise)
-    return (noise**-2 - (2 * count) ** -2) ** -0.5, count
 
 
 class PatientOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no stubs
     """Clips each patient's gradient and adds secret Gaussian noise before the wrapped optimiser's step."""
+
+    max_grad_norm: float
 
     def __init__(
         self,
@@ -103,11 +80,8 @@ class PatientOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no stub
             parameter.grad = parameter.summed_grad + torch.from_numpy(drawn).reshape(parameter.shape).float()
             # As Opacus marks it: so that no sum is ever noised twice.
             parameter.summed_grad._processed = True
-        if self._clipping.quantile is not None:
-            self._adapt(self._clipping.quantile)
-
-    def _adapt(self, quantile: float) -> None:
-        noisy = self._centred + float(self._randomness.normal(1)[0]) * self._count_noise
-        share = noisy / self.expected_batch_size + 0.5
-        self.max_grad_norm *= exp(-self._clipping.rate * (min(max(share, 0.0), 1.0) - quantile))
+        self._clipping = replace(self._clipping, norm=self.max_grad_norm)
+        self.max_grad_norm = adapted(
+            self._clipping, self._centred, self.expected_batch_size, self._count_noise, self._randomness
+        )
         self._centred = 0.0

@@ -10,8 +10,9 @@ import torch
 from opacus.validators import ModuleValidator
 from torch import nn
 
+from pipelines.privacy.clipping import Clipping
 from pipelines.privacy.gradients import image_gradients
-from pipelines.privacy.optimiser import Clipping, PatientOptimizer
+from pipelines.privacy.optimiser import PatientOptimizer
 from pipelines.privacy.randomness import SecretRandomness
 
 NORMALISATION = "a layer normalises over the batch, so one patient changes what another's gradient is"

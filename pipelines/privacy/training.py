@@ -14,8 +14,9 @@ from torch import nn
 from pipelines.cohort import CaseSource
 from pipelines.errors import PipelineError
 from pipelines.job import LocalPrivacy, LocalTraining
+from pipelines.privacy.clipping import Clipping
 from pipelines.privacy.gradients import image_gradients
-from pipelines.privacy.optimiser import Clipping, PatientOptimizer
+from pipelines.privacy.optimiser import PatientOptimizer
 from pipelines.privacy.randomness import SecretRandomness
 from pipelines.privacy.readiness import dp_ready, without_inplace
 from pipelines.question import Question

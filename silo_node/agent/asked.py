@@ -9,6 +9,7 @@ from silo_node.journal import Journal
 from silo_node.policy import (
     Asker,
     Decision,
+    EvaluationRequest,
     RoundRequest,
     decide_consent,
     decide_evaluation,
@@ -20,6 +21,7 @@ from silo_node.state import Home
 from silo_node.wire.checks import CheckTask
 from silo_node.wire.envelope import open_envelope
 from silo_node.wire.errors import BadInput
+from silo_node.wire.statistics import StatisticsTask
 from silo_node.wire.studies import StudyConsentRequest
 from silo_node.wire.tasks import EvaluationTask, Task
 
@@ -45,6 +47,12 @@ def _task(home: Home, identity: Identity, journal: Journal, task: Task) -> Decis
         holding = find_holding(home, body.cohort, body.benchmark)
         request = evaluation_request(body, holding.manifest.count(SPLIT) if holding else None, history)
         return decide_evaluation(policy, request, history)
+    if isinstance(body, StatisticsTask):
+        holding = find_holding(home, body.cohort, body.benchmark)
+        patients = len(holding.manifest.patients()) if holding else None
+        return decide_evaluation(
+            policy, EvaluationRequest(body.benchmark.name, patients, (), (body.organisation,), body.purpose)
+        )
     if isinstance(body, CheckTask):
         raise BadInput("not-found", "a check of the hub's operator is not decided by who asks")
     holding = find_holding(home, body.cohort, body.plan.benchmark)

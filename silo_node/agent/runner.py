@@ -22,6 +22,7 @@ from silo_node.wire.base import Message
 from silo_node.wire.checks import CheckTask
 from silo_node.wire.envelope import seal
 from silo_node.wire.errors import MedSiloError, WorkFailed
+from silo_node.wire.statistics import StatisticsTask
 from silo_node.wire.studies import RoundTask
 from silo_node.wire.tasks import Decline, EvaluationTask
 
@@ -35,6 +36,7 @@ KINDS: dict[str, tuple[ItemKind, Released]] = {
     "evaluation": ("estimate-block", "results"),
     "round": ("round-report", "updates"),
     "check": ("check-report", "results"),
+    "statistics": ("statistics-report", "results"),
 }
 """For each kind of task, the statement that answers it and the policy rule that releases it."""
 
@@ -108,6 +110,10 @@ class Runner:
             from silo_node.agent.checking import check
 
             return check(self._node, hub, claim, claim.task.body), None
+        if isinstance(claim.task.body, StatisticsTask):
+            from silo_node.agent.statistics import answer
+
+            return answer(self._node, hub, claim, claim.task.body, self._journal), None
         return self._round(hub, claim, claim.task.body)
 
     def _round(self, hub: Hub, claim: Claim, body: RoundTask) -> tuple[Message, Path | None]:

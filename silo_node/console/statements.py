@@ -18,6 +18,7 @@ from silo_node.wire.cohorts import AssociationDecision, CohortRegistration
 from silo_node.wire.estimates import ClassEstimates, EstimateBlock, MetricEstimate, StructureEstimates
 from silo_node.wire.privacy import PatientPrivacy
 from silo_node.wire.protection import what_protects_what
+from silo_node.wire.statistics import StatisticsReport
 from silo_node.wire.studies import RoundReport, StudyConsentRequest
 
 PUBLICATION = {
@@ -31,6 +32,7 @@ KIND_NAMES = {
     "estimate-block": "Results of an evaluation",
     "round-report": "Update of a study",
     "check-report": "Check of a model",
+    "statistics-report": "Counts of patients",
 }
 
 
@@ -93,6 +95,8 @@ def statement(item: Item, background: Background) -> Statement:
         return _consent(AssociationDecision.model_validate_json(payload), background)
     if item.kind == "estimate-block":
         return _results(EstimateBlock.model_validate_json(payload), background)
+    if item.kind == "statistics-report":
+        return _counts(StatisticsReport.model_validate_json(payload))
     return _update(RoundReport.model_validate_json(payload), background)
 
 
@@ -267,6 +271,29 @@ def _value(metric: MetricEstimate, place: int) -> str:
         return f"not told: {metric.reason}"
     theta, half = metric.theta[place], 1.96 * sqrt(max(metric.cov[place][place], 0.0))
     return f"{score(theta)} ({score(theta - half)} to {score(theta + half)})"
+
+
+def _counts(told: StatisticsReport) -> Statement:
+    cells = tuple((cell.level, "withheld" if cell.patients is None else str(cell.patients)) for cell in told.cells)
+    band = () if told.band is None else (Fact("Patients", _band(told.band), "a band; the lowest stands for none, too"),)
+    return Statement(
+        kind=KIND_NAMES["statistics-report"],
+        title="Counts of patients",
+        lead="Somebody plans a study and asks how this site's patients divide. What would leave are counts within the "
+        "disclosure limits, or counts with noise; never of so few patients that they could be known, also not "
+        "together with what was told before.",
+        leaves=(
+            Fact("Query", told.query_id),
+            Fact("Cohort", short_digest(told.cohort), "the fingerprint the hub knows"),
+            *band,
+            Fact("Smallest count told", f"{told.minimum} patients", "unless noise was added"),
+        ),
+        grids=(Grid("Patients by value", ("Value", "Patients"), cells),) if cells else (),
+        stays=("which patient has which value", "every image and its labels", "exact small counts"),
+        yes="Release the counts",
+        no="Keep them here",
+        no_means="The hub is told the code policy-refuses-release, and nothing of the counts.",
+    )
 
 
 VERDICTS = {

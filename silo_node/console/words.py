@@ -50,6 +50,7 @@ _DEPARTURES = {
     "estimate-block": "sent the results of an evaluation",
     "round-report": "sent the report of a study's round",
     "check-report": "sent the check of a submitted model",
+    "statistics-report": "sent counts of patients",
     "key-rotation": "changed this site's signing key",
 }
 

@@ -18,8 +18,10 @@ from silo_node.wire.envelope import Envelope, key_id, public_key_text, signed_ag
 from silo_node.wire.errors import BadInput
 
 REPLACEABLE: frozenset[ItemState] = frozenset({"computed", "held", "withdrawn"})
-ItemKind = Literal["cohort-registration", "association-decision", "estimate-block", "round-report", "check-report"]
-TASK_ANSWERS: frozenset[ItemKind] = frozenset({"estimate-block", "round-report", "check-report"})
+ItemKind = Literal[
+    "cohort-registration", "association-decision", "estimate-block", "round-report", "check-report", "statistics-report"
+]
+TASK_ANSWERS: frozenset[ItemKind] = frozenset({"estimate-block", "round-report", "check-report", "statistics-report"})
 """Kinds that answer a task."""
 
 

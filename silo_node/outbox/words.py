@@ -14,6 +14,7 @@ _NAMES = {
     "estimate-block": "the results of an evaluation",
     "round-report": "the result of one round of a study",
     "check-report": "the check of a submitted model",
+    "statistics-report": "counts of patients",
 }
 
 

@@ -20,9 +20,6 @@ Delta = Annotated[float, Field(ge=1e-15, le=1e-2)]
 ClippingNorm = Annotated[float, Field(gt=0, le=1e6)]
 Quantile = Annotated[float, Field(gt=0, lt=1)]
 
-RATE = 0.2
-"""The learning rate of an adaptive clipping norm, as its paper recommends."""
-
 
 class PatientPrivacy(Message):
     """Differentially private training at every silo (DP-SGD, Abadi et al. 2016), all images of a patient as one.
@@ -61,6 +58,9 @@ class SiloPrivacy(Message):
 
     clipping_quantile: Quantile | None = None
     """Adapt the norm so that this share of updates is not clipped (Andrew et al. 2021)."""
+
+    spare_rounds: Annotated[int, Field(ge=0, le=1000)] = 1
+    """Rounds that may be combined a second time, after a roll-back or a killed hub, within the promise."""
 
 
 Privacy = Annotated[PatientPrivacy | SiloPrivacy, Discriminator("unit")]

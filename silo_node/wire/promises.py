@@ -1,6 +1,7 @@
 """What a plan's promise of privacy comes to: why it cannot hold, and in whole sentences what a patient is promised."""
 
 from silo_node.wire.privacy import PatientPrivacy, SiloPrivacy
+from silo_node.wire.strategies import Mean
 from silo_node.wire.studies import StudyPlan
 
 WEAKEST_EPSILON, LARGEST_DELTA = 50.0, 1e-3
@@ -11,12 +12,15 @@ def promise_fault(plan: StudyPlan) -> tuple[str, str] | None:
     promise = plan.privacy
     if promise is None:
         return None
-    if isinstance(promise, SiloPrivacy):
-        return "plan-privacy-training", "the hub adds no noise in this release"
     if promise.epsilon > WEAKEST_EPSILON:
         return "plan-privacy-weak", f"epsilon {promise.epsilon:g} is over {WEAKEST_EPSILON:g}"
     if isinstance(promise, PatientPrivacy) and promise.delta > LARGEST_DELTA:
         return "plan-privacy-weak", f"delta {promise.delta:g} is over {LARGEST_DELTA:g}"
+    if isinstance(promise, SiloPrivacy) and not isinstance(plan.robust, Mean):
+        words = "noise at the hub is added to a mean of clipped updates, and the plan combines them by"
+        return "plan-privacy-training", f"{words} {plan.robust.name}"
+    if isinstance(promise, SiloPrivacy) and len(plan.silos) < 2:
+        return "plan-privacy-training", "with one silo there is nobody to hide it among"
     return None
 
 

@@ -94,6 +94,9 @@ def _promise_not_kept(plan: StudyPlan) -> Unsound | None:
     if fault is not None:
         return Unsound(*fault)
     beside = not isinstance(plan.personal, Shared) or plan.evaluation.alone or isinstance(plan.strategy, Scaffold)
+    counted = plan.secure_aggregation is not None or isinstance(plan.schedule, Buffered)
+    if isinstance(plan.privacy, SiloPrivacy) and (counted or isinstance(plan.strategy, Scaffold)):
+        return Unsound("plan-privacy-training", "noise at the hub is made for one clipped update a silo and round")
     if isinstance(plan.privacy, PatientPrivacy) and beside:
         return Unsound("plan-privacy-training", "only the shared model's training is noisy and booked")
     return None

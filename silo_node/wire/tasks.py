@@ -15,6 +15,7 @@ from silo_node.wire.cohorts import AssociationView
 from silo_node.wire.envelope import Envelope
 from silo_node.wire.models import ModelReference
 from silo_node.wire.purposes import Purpose
+from silo_node.wire.statistics import StatisticsTask
 from silo_node.wire.studies import RoundTask, StudyConsentRequest
 
 TaskState = Literal["offered", "claimed", "running", "reported", "accepted", "refused", "declined", "cancelled"]
@@ -47,13 +48,15 @@ class Task(Message):
     task_id: Identifier
     silo_id: Identifier
     issued: Timestamp
-    body: Annotated[EvaluationTask | RoundTask | CheckTask, Field(discriminator="kind")]
+    body: Annotated[EvaluationTask | RoundTask | CheckTask | StatisticsTask, Field(discriminator="kind")]
 
 
 class ClaimRequest(Message):
     """A silo's question for work."""
 
-    kinds: Annotated[tuple[Literal["evaluation", "round", "check"], ...], Field(min_length=1, max_length=4)]
+    kinds: Annotated[
+        tuple[Literal["evaluation", "round", "check", "statistics"], ...], Field(min_length=1, max_length=4)
+    ]
 
 
 class ClaimAnswer(Message):

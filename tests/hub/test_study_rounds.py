@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import requests
 from safetensors.numpy import load_file, save_file
 from sqlalchemy import select
 
@@ -253,3 +254,26 @@ def test_a_simulation_gives_the_federations_models_bit_for_bit(federation: Feder
         )
         committed = [(found.weights_digest, found.moments) for found in rounds]
     assert [(made.folded.digest, made.folded.moments) for made in simulated.committed if made.folded] == committed
+
+
+def test_noise_at_the_hub_is_counted_and_a_study_ends_when_its_promise_is_used_up(federation: Federation) -> None:
+    """With noise no norm is told beside it, and not one noisy mean more is made than was planned."""
+    promise = {"unit": "silo", "epsilon": 20.0, "clipping_norm": 0.5, "spare_rounds": 0}
+    study_id = federation.running(rounds=2, privacy=promise)
+    do_round(federation, 1)
+    site, door = federation.sites[0], federation.doors[0]
+    task = site.claim(door)  # the second round is open, so the first mean was made
+    view = federation.researcher.do("GET", f"/studies/{study_id}")
+    assert all(update["norm"] is None for entry in view["rounds"] for update in entry["updates"])
+    sheet = federation.researcher.do("GET", f"/studies/{study_id}/privacy")
+    assert (sheet["unit"], sheet["epsilon"]) == ("silo", 20.0)
+    page = requests.get(f"{federation.hub.url}/studies/{study_id}/privacy", timeout=60)
+    assert "must be trusted to add it" in page.text
+    with federation.hub.services.database.session() as session:
+        study = session.get_one(Study, study_id)
+        assert study.private == {"folds": 1, "clipping_norm": 0.5}
+        study.private = {**study.private, "folds": 2}  # as after a roll-back
+    site.answer_round(door, task, lambda _, asked: difference(0, asked))
+    do_round(federation, 2, order=(1, 2))
+    found = federation.researcher.wait_for(study_id, "completed", "failed")
+    assert (found["state"], found["code"], found["committed"]) == ("failed", "privacy-spent", 1)

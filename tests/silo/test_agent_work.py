@@ -148,6 +148,28 @@ def test_a_study_asks_first_and_outlives_its_killed_process(clinic: Clinic, tmp_
     assert not list(clinic.home.outbox.iterdir())
 
 
+def test_a_question_about_the_cohort_goes_through_the_door_and_back(clinic: Clinic) -> None:
+    """Counts as the limits allow, a band that looks like none where there is nobody, and a line in the ledger."""
+    clinic.home.policy_file.write_text(POLICY.format(results="auto"))
+    questions = (
+        {"attribute": "sex", "where": [], "epsilon": None},
+        {"attribute": None, "where": [{"attribute": "sex", "levels": ["f"]}], "epsilon": None},
+    )
+    asked = [
+        clinic.researcher.do("POST", "/statistics", json.dumps({"benchmark": "kill_xray", "question": question}))
+        for question in questions
+    ]
+    with clinic.node():
+        states = [partial(clinic.researcher.do, "GET", f"/statistics/{one['query_id']}") for one in asked]
+        wait_for(lambda: all(state()["answered"] == 1 for state in states), seconds=600)
+    table, band = (state() for state in states)
+    assert table["cells"] == [{"level": "none-told", "patients": CASES, "silos": 1}]
+    assert band["bands"] == {"fewer-than-20": 1}
+    ledger = clinic.command("privacy", "ledger")
+    told = [entry["subject"] for entry in entries_of(ledger) if entry["kind"] == "statistics"]
+    assert told == [asked[0]["query_id"]]
+
+
 def private_plan(clinic: Clinic, model: ModelReference, name: str) -> StudyPlan:
     """Return a plan of two rounds whose promise to each patient is an epsilon of 3."""
     return StudyPlan.model_validate(

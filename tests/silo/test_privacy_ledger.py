@@ -184,6 +184,7 @@ AT_THE_HUB = {"unit": "silo", "epsilon": 6.0, "clipping_norm": 1.0}
         ({}, None),
         ({"privacy": {"unit": "patient", "epsilon": 60.0}}, "plan-privacy-weak"),
         ({"privacy": {"unit": "patient", "epsilon": 6.0, "delta": 5e-3}}, "plan-privacy-weak"),
+        ({"privacy": AT_THE_HUB}, None),
         ({"privacy": AT_THE_HUB, "robust": "median", "quorum": 3}, "plan-privacy-training"),
         ({"privacy": AT_THE_HUB, "silos": ("silo-000001",), "quorum": 1}, "plan-privacy-training"),
     ],

@@ -15,6 +15,7 @@ from federation_hub.client.cli import (
     model,
     private_model,
     simulate,
+    statistics,
     study,
 )
 from federation_hub.client.cli.session import Session
@@ -38,6 +39,8 @@ model.app.command(name="dp-ready")(private_model.dp_ready)
 app.add_typer(model.app, name="model")
 app.add_typer(evaluation.app, name="evaluation")
 app.add_typer(study.app, name="study")
+app.add_typer(statistics.app, name="statistics")
+app.add_typer(statistics.cohort_app, name="cohort")
 
 
 def _version(asked: bool) -> None:

@@ -12,6 +12,7 @@ from federation_hub.client.plans import plan_text, read_plan, resolve_plan
 from federation_hub.client.studies import print_report, print_study, report_round, wait_for_consents, watch_study
 from federation_hub.client.terminal import EXIT_REFUSED, messages, output, print_json
 from silo_node.wire.canonical import message_digest
+from silo_node.wire.claims import claim_sheet
 from silo_node.wire.errors import BadInput
 from silo_node.wire.protection import what_protects_what
 
@@ -71,6 +72,32 @@ def check(context: typer.Context, plan: PlanPath, as_json: AsJson = False) -> No
         output().print(f"\n{entry.question}", style="bold")
         for answer in entry.answers:
             output().print(f"- {answer}", markup=False)
+
+
+@app.command()
+def privacy(
+    context: typer.Context,
+    plan: Annotated[str, typer.Argument(help="A plan.toml, or the id of a study.")],
+    as_json: AsJson = False,
+) -> None:
+    """Print the claim sheet of a study: what its differential privacy is worth, in the terms of NIST SP 800-226.
+
+    Example: `medsilo study privacy plan.toml`
+    """
+    hub = session(context).connect()
+    if _STUDY_ID.fullmatch(plan):
+        sheet = hub.study_privacy(plan)
+    else:
+        sheet = claim_sheet(resolve_plan(read_plan(Path(plan)), hub)).model_dump(mode="json")
+    if as_json:
+        print_json(sheet)
+        return
+    for claim in sheet["claims"]:
+        output().print(f"\n{claim['term']}", style="bold")
+        output().print(claim["statement"], markup=False)
+    output().print("\nNot covered", style="bold")
+    for sentence in sheet["not_covered"]:
+        output().print(f"- {sentence}", markup=False)
 
 
 @app.command()

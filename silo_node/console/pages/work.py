@@ -11,6 +11,7 @@ from silo_node.agent.tasks import TaskBook, TaskRecord
 from silo_node.console.desk import desk
 from silo_node.console.words import TASK_STATES, moment, reason, time_left
 from silo_node.wire.checks import CheckTask
+from silo_node.wire.statistics import StatisticsTask
 from silo_node.wire.tasks import EvaluationTask, Task
 
 blueprint = Blueprint("work", __name__)
@@ -62,6 +63,8 @@ def job(record: TaskRecord) -> Job:
         detail = f"{body.benchmark.name} {body.benchmark.version}"
     elif isinstance(body, CheckTask):
         title, detail = "Check of a submitted model", f"{body.benchmark.name} {body.benchmark.version}"
+    elif isinstance(body, StatisticsTask):
+        title, detail = "Question about a cohort", f"{body.benchmark.name} {body.benchmark.version}"
     else:
         what = "Validation" if body.validate_only else f"Round {body.round} of {body.plan.rounds}"
         title, detail = f"{what}: {body.plan.title}", f"study {body.plan.name}"

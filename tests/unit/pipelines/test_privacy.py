@@ -13,7 +13,7 @@ from pipelines.errors import PipelineError
 from pipelines.job import LocalPrivacy, LocalTraining
 from pipelines.networks import build_network, to_arrays
 from pipelines.privacy.accounting import Mechanism, epsilon_of, noise_for
-from pipelines.privacy.optimiser import split_noise
+from pipelines.privacy.clipping import split_noise
 from pipelines.privacy.randomness import SecretRandomness
 from pipelines.privacy.readiness import dp_ready
 from pipelines.privacy.training import PrivateTrainer
@@ -164,7 +164,7 @@ def test_a_gradient_that_is_not_finite_counts_as_nought() -> None:
 
 def test_the_clipping_norm_follows_its_quantile() -> None:
     """Begun a million times too small, it grows; the update shows it."""
-    patients = [f"p{number}" for number in range(30)]
+    patients = [f"p{number}" for number in range(8)]
     fixed = trained(patients, clipping_norm=1e-6, steps=25)
     adaptive = trained(patients, clipping_norm=1e-6, steps=25, clipping_quantile=0.5)
     assert length(adaptive) > 2 * length(fixed)
