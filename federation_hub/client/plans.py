@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from federation_hub.client.hub import Hub, Record
 from silo_node.wire.base import Digest, Name, Title
 from silo_node.wire.benchmarks import BenchmarkReference
+from silo_node.wire.compression import Compression, Half, Uncompressed
 from silo_node.wire.errors import BadInput, ConfigError
 from silo_node.wire.masking import Member, SecureAggregation
 from silo_node.wire.models import ModelReference
@@ -53,6 +54,9 @@ class PlanFile(BaseModel):
     norm_bound: Annotated[float, Field(gt=0, le=1e12)] | None = None
     secure_aggregation: SecureAggregation | None = None
     """A table, which may be empty: the hub then sees sums of updates only."""
+
+    compression: Compression | None = None
+    """A level, or a table with the level and its parameters; by default ``half``, and ``none`` under masks."""
 
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     local: LocalTraining = LocalTraining()
@@ -119,6 +123,7 @@ def exact_plan(
             robust=plan.robust,
             local=plan.local,
             norm_bound=plan.norm_bound,
+            compression=plan.compression or (Half() if plan.secure_aggregation is None else Uncompressed()),
             secure_aggregation=_with_members(plan.secure_aggregation, members),
             seed=plan.seed,
         )
@@ -145,6 +150,7 @@ deadline_seconds = 3600
 # norm_bound = 10.0      # the largest L2 norm an update may have
 strategy = "fedavg"      # or fedavgm, fedadagrad, fedadam, fedyogi, with parameters in a table [strategy]
 robust = "mean"          # or median, trimmed_mean, krum, ... with parameters in a table [robust]
+compression = "half"     # or none, lossless, int8, topk with a fraction in a table [compression]
 seed = 0
 
 # [secure_aggregation]   # the hub sees sums over at least three silos, and no single update

@@ -9,9 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from federation_hub.aggregation.checks import verify_update
+from federation_hub.aggregation.decoding import unpack
 from federation_hub.aggregation.fold import FoldedModel, Update, fold, moment_path
 from federation_hub.aggregation.group_means import plain_means
 from federation_hub.aggregation.layout import read_layout
+from pipelines.compression.feedback import compress_round
+from pipelines.compression.files import compress
+from silo_node.wire.compression import KEEPS_A_RESIDUAL, fraction_of
 from silo_node.wire.errors import IntegrityError, MedSiloError
 from silo_node.wire.strategies import FLTrust, sites_needed
 from silo_node.wire.studies import StudyPlan
@@ -51,10 +55,15 @@ def simulate(plan: StudyPlan, start: Path, sites: Sequence[SimulatedSite], folde
     base, moments = start, dict[str, Path]()
     for number in range(1, plan.rounds + 1):
         answers = {site.silo_id: site.train(base, number, False) for site in sites}
-        updates = [
-            Update(site.silo_id, path, site.weight)
+        received = {
+            site.silo_id: _received(path, site.silo_id, number, base, plan, folder)
             for site in sites
-            if (path := answers[site.silo_id][0]) is not None and _sound(path, base, plan.norm_bound)
+            if (path := answers[site.silo_id][0]) is not None
+        }
+        updates = [
+            Update(site.silo_id, received[site.silo_id], site.weight)
+            for site in sites
+            if site.silo_id in received and _sound(received[site.silo_id], base, plan.norm_bound)
         ]
         _require_quorum(plan, updates)
         out = folder / f"round{number}.safetensors"
@@ -68,6 +77,21 @@ def simulate(plan: StudyPlan, start: Path, sites: Sequence[SimulatedSite], folde
         done.append(SimulatedRound(folded, out, counted, scores))
         base, moments = out, {name: moment_path(out, name) for name in folded.moments}
     return done
+
+
+def _received(update: Path, silo_id: str, number: int, base: Path, plan: StudyPlan, folder: Path) -> Path:
+    """Return an update as the hub gets it: compressed and unpacked by the plan, with the site's own residual."""
+    compression = plan.compression
+    if compression.level == "none":
+        return update
+    sent, out = folder / f"{silo_id}.update", folder / f"{silo_id}.received"
+    if compression.level in KEEPS_A_RESIDUAL:
+        residuals = folder / f"{silo_id}.residuals"
+        compress_round(update, sent, compression.level, fraction_of(compression), residuals, number)
+    else:
+        compress(update, sent, compression.level)
+    unpack(sent, base, out, compression)
+    return out
 
 
 def _sound(update: Path, base: Path, norm_bound: float | None) -> bool:

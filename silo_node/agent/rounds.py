@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipelines.job import LocalTraining, RoundCommand, RoundEvent, TrainSession
 from silo_node.agent.claims import Claim
+from silo_node.agent.compressed import compress_update, forget_residuals
 from silo_node.agent.holdings import Holding, find_holding, verify_holding
 from silo_node.agent.judging import judge_models
 from silo_node.agent.node import Interrupted, Node, persist
@@ -82,6 +83,7 @@ class StudySessions:
             weights.unlink(missing_ok=True)
             if body.round > body.plan.rounds:
                 self.end(body.study_id)
+                forget_residuals(self._node.home, body.study_id)
 
     def end_idle(self) -> None:
         """End the processes of studies that have not asked for a round for long."""
@@ -144,7 +146,7 @@ class StudySessions:
         session.training.pause()
         session.used = time.monotonic()
         verify_holding(self._node.home, holding)
-        kept = self._keep(claim, weights, update) if update is not None else None
+        kept = self._keep(claim, body, weights, update) if update is not None else None
         report = _report(self._node, claim, body, holding, definition, event, kept.blob if kept else None)
         return Answer(report, kept.path if kept else None)
 
@@ -200,8 +202,8 @@ class StudySessions:
             (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
         return folder
 
-    def _keep(self, claim: Claim, weights: Path, update: Path) -> Kept:
-        """Move an update out of the jail's folder, to where it waits to leave, and judge it.
+    def _keep(self, claim: Claim, body: RoundTask, weights: Path, update: Path) -> Kept:
+        """Move an update out of the jail's folder, to where it waits to leave, judge it, and make it smaller.
 
         Its digest is taken first: the process that wrote it may still hold the file open, and whatever it changes
         later is then not what the report names, and does not leave.
@@ -211,6 +213,15 @@ class StudySessions:
             update.rename(path)
             blob = BlobReference(digest=digest_file(path), size=path.stat().st_size)
             check_update(weights, path)
+            if body.plan.compression.level != "none":
+                plain, path = (
+                    path,
+                    compress_update(self._node.home, body.study_id, body.round, path, body.plan.compression),
+                )
+                if digest_file(plain) != blob.digest:
+                    raise WorkFailed("output-invalid", "the update was changed while it was compressed")
+                plain.unlink()
+                blob = BlobReference(digest=digest_file(path), size=path.stat().st_size)
         except OSError:
             raise WorkFailed("output-invalid", "the update it names is not there") from None
         except WorkFailed:

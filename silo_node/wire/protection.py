@@ -118,6 +118,11 @@ def _what_is_promised() -> tuple[str, ...]:
     )
 
 
+def _how_large(plan: StudyPlan) -> str:
+    level = plan.compression.level
+    return "as large as the model" if level == "none" else f"smaller than the model (compression {level})"
+
+
 def _what_leaves(plan: StudyPlan) -> tuple[str, ...]:
     if plan.secure_aggregation is not None:
         return (
@@ -127,7 +132,7 @@ def _what_leaves(plan: StudyPlan) -> tuple[str, ...]:
             "the number of validation cases, and the seconds of training.",
         )
     return (
-        f"In each of {plan.rounds} rounds one file: the change of the model's weights, as large as the model.",
+        f"In each of {plan.rounds} rounds one file: the change of the model's weights, {_how_large(plan)}.",
         "With it, and once more at the end, one rounded validation score, the number of validation cases, and the "
         "seconds of training.",
     )

@@ -50,6 +50,8 @@ def _masks_not_sound(plan: StudyPlan) -> Unsound | None:
         return Unsound("plan-masked-rule", f"{plan.robust.name} over {masking.groups} sums")
     if plan.robust.name == "norm_clipping" and masking.groups == 1:
         return Unsound("plan-masked-rule", "norm_clipping over a single sum")
+    if plan.compression.level != "none":
+        return Unsound("plan-masked-compression", f"compression {plan.compression.level}")
     return Unsound("plan-masked-bound", "norm_bound") if plan.norm_bound is not None else None
 
 

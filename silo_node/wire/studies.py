@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from silo_node.wire.base import Code, Count, Digest, Fingerprint, Identifier, Message, Name, Seconds, Title
 from silo_node.wire.benchmarks import BenchmarkReference
+from silo_node.wire.compression import Compression, Uncompressed
 from silo_node.wire.envelope import PublicKey
 from silo_node.wire.masking import SecureAggregation
 from silo_node.wire.models import ModelReference
@@ -65,6 +66,9 @@ class StudyPlan(Message):
 
     secure_aggregation: SecureAggregation | None = None
     """With it the hub sees sums of updates only."""
+
+    compression: Compression = Uncompressed()
+    """How the files of updates are made smaller."""
 
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     purpose: Purpose = "research"
