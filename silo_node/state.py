@@ -7,6 +7,7 @@
     private/   site.key  raw/<case>/           keyed-hash key and de-identified raw cases (0700)
                objects/  objects.sqlite        DICOM objects as they came, and their index by the source's own ids
                places.sqlite                   where what was refused lies
+               residuals/<study>/              what the rounding of updates lost, to be sent with the next
                masking/                        secrets of masked rounds, and updates that wait for their masks
     catalogue.sqlite  journal.sqlite           cases and cohorts; tasks and the outbox
     cohorts/<id>/  benchmarks/  bundles/       frozen cohorts; definitions and models fetched from the hub
@@ -74,6 +75,11 @@ class Home:
     def masking(self) -> Path:
         """Masked rounds that go on: their secrets, and updates that wait for their masks."""
         return self.private / "masking"
+
+    @property
+    def residuals(self) -> Path:
+        """What the rounding of updates lost, by study, until it is sent."""
+        return self.private / "residuals"
 
     @property
     def raw(self) -> Path:

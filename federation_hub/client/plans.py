@@ -16,6 +16,7 @@ from federation_hub.client.graphs import GraphFile, drawn
 from federation_hub.client.hub import Hub, Record
 from silo_node.wire.base import Digest, Name, Title
 from silo_node.wire.benchmarks import BenchmarkReference
+from silo_node.wire.compression import Compression, Half, Uncompressed
 from silo_node.wire.course import Evaluation, Gate, InRounds, Schedule
 from silo_node.wire.errors import BadInput, ConfigError
 from silo_node.wire.masking import Member, SecureAggregation
@@ -23,7 +24,7 @@ from silo_node.wire.models import ModelReference
 from silo_node.wire.neighbours import Decentralised
 from silo_node.wire.privacy import Privacy
 from silo_node.wire.soundness import first_fault
-from silo_node.wire.strategies import Combination, FedAvg, Mean, Personalisation, Shared, Strategy
+from silo_node.wire.strategies import Combination, FedAvg, Mean, Personalisation, Scaffold, Shared, Strategy
 from silo_node.wire.studies import LocalTraining, StudyPlan
 
 
@@ -60,6 +61,9 @@ class PlanFile(BaseModel):
 
     decentralised: GraphFile | None = None
     """A table, which may be empty: no global model; each silo keeps its own and mixes it with its neighbours'."""
+
+    compression: Compression | None = None
+    """A level, or a table with the level and its parameters; by default ``half``, ``none`` where every bit counts."""
 
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     local: LocalTraining = LocalTraining()
@@ -138,6 +142,7 @@ def exact_plan(
             gate=plan.gate,
             norm_bound=plan.norm_bound,
             privacy=plan.privacy,
+            compression=plan.compression or _level(plan),
             secure_aggregation=_with_members(plan.secure_aggregation, members),
             decentralised=_graph(plan, silos, members),
             seed=plan.seed,
@@ -167,6 +172,7 @@ strategy = "fedavg"      # or fedavgm, fedadagrad, fedadam, fedyogi, scaffold, w
 robust = "mean"          # or median, trimmed_mean, krum, ... with parameters in a table [robust]
 personal = "none"        # or fedbn, ditto: what a silo keeps of its own
 schedule = "rounds"      # or buffered: nobody waits for the slowest
+compression = "half"     # or none, lossless, int8, topk with a fraction in a table [compression]
 seed = 0
 
 # [decentralised]        # no global model: silos show each other sealed models
@@ -199,6 +205,12 @@ alone = {str(evaluation.alone).lower()}            # true: also train at each si
 # veto = {gate.veto}
 # vetoes = {gate.vetoes}
 """
+
+
+def _level(plan: PlanFile) -> Half | Uncompressed:
+    """Return what is right where the file names no level: masks, seals and control variates need every bit."""
+    exact = plan.secure_aggregation or plan.decentralised or isinstance(plan.strategy, Scaffold)
+    return Uncompressed() if exact else Half()
 
 
 def _with_members(masking: SecureAggregation | None, members: tuple[Member, ...]) -> SecureAggregation | None:

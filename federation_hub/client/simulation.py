@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from federation_hub.aggregation.checks import verify_update
+from federation_hub.aggregation.decoding import unpack
 from federation_hub.aggregation.fold import FoldedModel, Update, fold, moment_path
 from federation_hub.aggregation.group_means import plain_means
 from federation_hub.aggregation.layout import read_layout
@@ -19,7 +20,10 @@ from federation_hub.aggregation.private_mean import PrivateMean
 from federation_hub.client.arrivals import Arrivals
 from federation_hub.studies.course import Scored, Told, best_of, judge, keeps_best
 from federation_hub.studies.rules import ATTEMPTS_A_ROUND
+from pipelines.compression.feedback import compress_round
+from pipelines.compression.files import compress
 from pipelines.job import Mixed, Neighbourhood
+from silo_node.wire.compression import KEEPS_A_RESIDUAL, fraction_of
 from silo_node.wire.course import Buffered, Verdict, discount, is_scored
 from silo_node.wire.digests import digest_bytes, hex_part
 from silo_node.wire.errors import IntegrityError, MedSiloError
@@ -229,17 +233,22 @@ class _Run:
         )
 
     def _updates(self, number: int, answers: dict[str, tuple[int, Answer]]) -> list[Update]:
-        plan = self._plan
+        plan, base = self._plan, self._base.path
+        received = {
+            silo_id: _received(answer.update, silo_id, started, base, plan, self._folder)
+            for silo_id, (started, answer) in answers.items()
+            if answer.update is not None
+        }
         return [
             Update(
                 silo_id,
-                answer.update,
+                path,
                 self._sites[silo_id].weight,
-                discount(plan.schedule, number - started),
+                discount(plan.schedule, number - answers[silo_id][0]),
                 plan.local.steps(self._sites[silo_id].weight),
             )
-            for silo_id, (started, answer) in answers.items()
-            if answer.update is not None and _sound(answer.update, self._base.path, plan.norm_bound)
+            for silo_id, path in received.items()
+            if _sound(path, base, plan.norm_bound)
         ]
 
     def _judge(self, answers: dict[str, Answer], counted: set[str]) -> tuple[str, float | None]:
@@ -284,6 +293,21 @@ class _Run:
         self.done.rounds.append(SimulatedRound(number, self._base, answers, score, made))
         if made is not None:
             self._models[number] = self._base = made
+
+
+def _received(update: Path, silo_id: str, number: int, base: Path, plan: StudyPlan, folder: Path) -> Path:
+    """Return an update as the hub gets it: compressed and unpacked by the plan, with the site's own residual."""
+    compression = plan.compression
+    if compression.level == "none":
+        return update
+    sent, out = folder / f"{silo_id}.update", folder / f"{silo_id}.received"
+    if compression.level in KEEPS_A_RESIDUAL:
+        residuals = folder / f"{silo_id}.residuals"
+        compress_round(update, sent, compression.level, fraction_of(compression), residuals, number)
+    else:
+        compress(update, sent, compression.level)
+    unpack(sent, base, out, compression)
+    return out
 
 
 def _sound(update: Path, base: Path, norm_bound: float | None) -> bool:

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from federation_hub.accounts.actors import Actor
 from federation_hub.accounts.audit import record
 from federation_hub.aggregation.checks import verify_update
+from federation_hub.aggregation.decoding import plain_update
 from federation_hub.aggregation.layout import read_layout
 from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.db import now
@@ -95,7 +96,8 @@ def examine(blobs: BlobStore, update: BlobReference, base: str, plan: StudyPlan)
             if update.size != masked_size(sum(tensor.values for tensor in layout.tensors)):
                 raise IntegrityError("update-unsound", "a masked update has another length")
             return Finding(update.digest, base, None, None)
-        facts = verify_update(blobs.path(update.digest), layout, norm_bound=plan.norm_bound)
+        plain = plain_update(blobs, update.digest, blobs.path(base), plan.compression)
+        facts = verify_update(plain, layout, norm_bound=plan.norm_bound)
     except IntegrityError as error:
         return Finding(update.digest, base, error.code, None)
     return Finding(update.digest, base, None, facts.norm)

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from federation_hub.accounts.actors import SYSTEM
 from federation_hub.accounts.audit import record
+from federation_hub.aggregation.decoding import forget_plain, plain_update
 from federation_hub.aggregation.fold import FoldedModel, Update, fold, moment_path
 from federation_hub.aggregation.optimisers import CONTROL
 from federation_hub.associations.tables import Association
@@ -172,21 +173,21 @@ def fold_round(services: Services, key: RoundKey) -> FoldedModel:
             return FoldedModel(found.base_digest, services.blobs.size(found.base_digest))
         moments = {name: services.blobs.path(digest) for name, digest in (study.moments or {}).items()}
         population = sum(cohort.training_cases for cohort in _registered(session, study))
+        base = services.blobs.path(found.base_digest)
         rows = updates_of(session, found)
         sums = folding.sums_of(session, found, rows) if plan.secure_aggregation is not None else []
-        updates = [
-            Update(
-                row.silo_id,
-                services.blobs.path(row.digest),
-                row.weight,
-                discount(plan.schedule, row.number - (row.started or row.number)),
-                plan.local.steps(row.weight),
-            )
-            for row in rows
-            if row.state == "verified" and row.digest is not None
-        ]
+    updates = [
+        Update(
+            row.silo_id,
+            plain_update(services.blobs, row.digest, base, plan.compression),
+            row.weight,
+            discount(plan.schedule, row.number - (row.started or row.number)),
+            plan.local.steps(row.weight),
+        )
+        for row in rows
+        if row.state == "verified" and row.digest is not None
+    ]
     path = services.blobs.scratch / f"{key.study_id}.{key.number}.{key.attempt}"
-    base = services.blobs.path(found.base_digest)
     if plan.secure_aggregation is not None:
         updates = folding.write_means(services.blobs, sums, plan, base, path)
     private = begin_fold(services, key.study_id)
@@ -270,6 +271,7 @@ def sweep(services: Services, key: RoundKey) -> None:
         unused = spent - _in_use(session, spent) - _wanted(session, key)
     for digest in unused:
         services.blobs.delete(digest)
+        forget_plain(services.blobs, digest)
 
 
 def was_vetoed(session: Session, study_id: str) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipelines.job import Keeping, LocalTraining, RoundCommand, RoundEvent, Score, TrainSession
 from silo_node.agent.claims import Claim
+from silo_node.agent.compressed import compress_update, forget_residuals
 from silo_node.agent.holdings import Holding, find_holding, verify_holding
 from silo_node.agent.judging import judged_sound
 from silo_node.agent.neighbour_round import NeighbourRound
@@ -98,6 +99,7 @@ class StudySessions:
             if body.round > body.plan.rounds:
                 self.end(body.study_id)
                 self._spending.close(body.study_id)
+                forget_residuals(self._node.home, body.study_id)
 
     def end_idle(self) -> None:
         """End the processes of studies that have not asked for a round for long."""
@@ -150,7 +152,7 @@ class StudySessions:
             higher=higher,
         )
         event, update = self._trained(claim, body, holding, definition, command)
-        kept = self._keep(claim, weights, update) if update is not None else None
+        kept = self._keep(claim, body, weights, update) if update is not None else None
         report = _report(self._node, claim, body, holding, definition, event, kept.blob if kept else None)
         if gate is not None and (body.evaluate or body.validate_only):
             value = judged(body.plan, report.score, report.personal).value
@@ -167,7 +169,7 @@ class StudySessions:
         event, model = self._trained(claim, body, holding, definition, neighbourhood.command)
         if model is None:
             raise WorkFailed("output-invalid", "a mixed round gives a model")
-        sealed = neighbourhood.finish(event, self._keep(claim, first, model).path)
+        sealed = neighbourhood.finish(event, self._keep(claim, body, first, model).path)
         report = _report(self._node, claim, body, holding, definition, event, sealed.blob)
         return Answer(report.model_copy(update={"exchange": sealed.exchange}), sealed.path)
 
@@ -265,8 +267,8 @@ class StudySessions:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return folder
 
-    def _keep(self, claim: Claim, weights: Path, update: Path) -> Kept:
-        """Move an update out of the jail's folder, to where it waits to leave, and judge it.
+    def _keep(self, claim: Claim, body: RoundTask, weights: Path, update: Path) -> Kept:
+        """Move an update out of the jail's folder, to where it waits to leave, judge it, and make it smaller.
 
         Its digest is taken first: the process that wrote it may still hold the file open, and whatever it changes
         later is then not what the report names, and does not leave.
@@ -276,6 +278,15 @@ class StudySessions:
             update.rename(path)
             blob = BlobReference(digest=digest_file(path), size=path.stat().st_size)
             check_update(weights, path)
+            if body.plan.compression.level != "none":
+                plain, path = (
+                    path,
+                    compress_update(self._node.home, body.study_id, body.round, path, body.plan.compression),
+                )
+                if digest_file(plain) != blob.digest:
+                    raise WorkFailed("output-invalid", "the update was changed while it was compressed")
+                plain.unlink()
+                blob = BlobReference(digest=digest_file(path), size=path.stat().st_size)
         except OSError:
             raise WorkFailed("output-invalid", "the update it names is not there") from None
         except WorkFailed:

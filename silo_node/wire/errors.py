@@ -573,6 +573,11 @@ PROBLEMS: dict[str, Problem] = {
     "plan-masked-members": Problem(
         422, "The plan does not name the signing key of each of its silos", "Make the plan anew with medsilo study."
     ),
+    "plan-masked-compression": Problem(
+        422,
+        "Masked updates cannot be compressed",
+        "Take compression away: words under masks are noise, and the fixed point is their only rounding.",
+    ),
     "plan-masked-bound": Problem(
         422,
         "Nobody can measure the norm of a masked update",

@@ -130,6 +130,11 @@ def _beyond_the_liars(rule: Combination, quorum: int) -> tuple[str, ...]:
     )
 
 
+def _how_large(plan: StudyPlan) -> str:
+    level = plan.compression.level
+    return "as large as the model" if level == "none" else f"smaller than the model (compression {level})"
+
+
 def _what_leaves(plan: StudyPlan) -> tuple[str, ...]:
     noisy = ", with the noise of differential privacy in it" if isinstance(plan.privacy, PatientPrivacy) else ""
     timed = ", and the seconds of training" if plan.privacy is None else ""
@@ -141,7 +146,7 @@ def _what_leaves(plan: StudyPlan) -> tuple[str, ...]:
             f"and the number of validation cases{timed}.",
         )
     return (
-        f"In each of {plan.rounds} rounds one file: the change of the model's weights{noisy}, as large as the model.",
+        f"In each of {plan.rounds} rounds one file: the change of the model's weights{noisy}, {_how_large(plan)}.",
         f"With it, and once more at the end, one rounded validation score and the number of validation cases{timed}.",
         *_what_else_leaves(plan),
     )

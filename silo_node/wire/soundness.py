@@ -61,6 +61,8 @@ def _masks_not_sound(plan: StudyPlan) -> Unsound | None:
         return Unsound("plan-masked-rule", f"{plan.robust.name} over {masking.groups} sums")
     if plan.robust.name == "norm_clipping" and masking.groups == 1:
         return Unsound("plan-masked-rule", "norm_clipping over a single sum")
+    if plan.compression.level != "none":
+        return Unsound("plan-masked-compression", f"compression {plan.compression.level}")
     return Unsound("plan-masked-bound", "norm_bound") if plan.norm_bound is not None else None
 
 
@@ -116,6 +118,8 @@ def _no_gradients(plan: StudyPlan) -> Unsound | None:
     if not isinstance(plan.strategy, Scaffold):
         return None
     local = plan.local
+    if plan.compression.level not in ("none", "lossless"):
+        return Unsound("plan-scaffold-steps", f"compression {plan.compression.level} rounds what the hub works out")
     if not isinstance(plan.robust, Mean):
         return Unsound("plan-scaffold-rule", f"{plan.robust.name} would guard the model and not the control variate")
     if local.optimiser == "sgd" and local.momentum == 0 and local.proximal == 0 and local.normalise_to is None:
@@ -161,6 +165,7 @@ def _without_aggregator(plan: StudyPlan) -> Unsound | None:
         "personal": not isinstance(plan.personal, Shared),
         "schedule": isinstance(plan.schedule, Buffered),
         "gate": plan.gate is not None,
+        "compression": plan.compression.level != "none",
         "evaluation": plan.evaluation.alone or plan.evaluation.patience is not None,
         "privacy": isinstance(plan.privacy, SiloPrivacy),
     }

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from silo_node.wire.base import Code, Count, Digest, Fingerprint, Identifier, Message, Name, Seconds, Title
 from silo_node.wire.benchmarks import BenchmarkReference
+from silo_node.wire.compression import Compression, Uncompressed
 from silo_node.wire.course import Evaluation, Gate, InRounds, Schedule, Verdict
 from silo_node.wire.envelope import PublicKey
 from silo_node.wire.masking import SecureAggregation
@@ -100,6 +101,9 @@ class StudyPlan(Message):
 
     decentralised: Decentralised | None = None
     """With it there is no global model: each silo keeps its own and mixes it with its neighbours'."""
+
+    compression: Compression = Uncompressed()
+    """How the files of updates are made smaller."""
 
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     purpose: Purpose = "research"
