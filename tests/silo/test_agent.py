@@ -309,5 +309,5 @@ def test_the_claims_of_a_node_hold_nothing_but_kinds(hub: StandIn, home: Home, s
     """The question for work tells nothing about the site."""
     with working(node_at(home, server.url)):
         wait_for(lambda: hub.heard("/tasks/claim"))
-    assert hub.heard("/tasks/claim")[0] == {"kinds": ["evaluation", "round"]}
-    assert server.received[-1].body == canonical_bytes({"kinds": ["evaluation", "round"]})
+    assert hub.heard("/tasks/claim")[0] == {"kinds": ["evaluation", "round", "statistics"]}
+    assert server.received[-1].body == canonical_bytes({"kinds": ["evaluation", "round", "statistics"]})
