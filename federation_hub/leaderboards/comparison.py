@@ -63,7 +63,7 @@ def paired(
     from benchmarks.statistics.ties import compare
 
     table = metric_table(blocks, (first, second), rules.primary, label=rules.ranked_label)
-    both = table.present.all(axis=0)
+    both = np.atleast_1d(table.present.all(axis=0))
     tellable = np.array([site in named for site in table.sites], bool)
     found = compare(table, tellable=tellable, minimum_sites=rules.limits.minimum_sites)
     if not np.isfinite(found.difference[0, 1]):
