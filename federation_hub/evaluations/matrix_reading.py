@@ -14,7 +14,8 @@ from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.entries.service import private_places
 from federation_hub.evaluations.cells import Candidate, Hospital, Run
 from federation_hub.evaluations.tables import EstimateBlockRow, Evaluation, Task
-from federation_hub.leaderboards.publication import PublicSite, sites_of_benchmark
+from federation_hub.leaderboards.labels import PublicSite
+from federation_hub.leaderboards.publication import sites_of_benchmark
 from federation_hub.models.tables import Model
 from federation_hub.silos.tables import Cohort, Silo
 
