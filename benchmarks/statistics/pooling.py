@@ -247,7 +247,7 @@ def _solve(y: Floats, v: Floats, target: Floats, fit: _Fit) -> None:
         unsolved = (excess > _TOLERANCE * target) | ((excess < -_TOLERANCE * target) & (tau2[rows] > 0))
         if not unsolved.any():
             break
-        rows, y, v, target, excess = (array[unsolved] for array in (rows, y, v, target, excess))
+        rows, y, v, target, excess = rows[unsolved], y[unsolved], v[unsolved], target[unsolved], excess[unsolved]
         slope = np.einsum("rs,rs->r", weight[unsolved], terms[unsolved])
         # A step back is taken by the plain rule, which from the right of the root never passes zero by much.
         scale = np.where(excess > 0, q[rows] / target, 1.0)

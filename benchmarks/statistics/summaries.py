@@ -101,7 +101,7 @@ def summaries(table: MetricTable, publication: Publication) -> list[Summary | No
 
 def shown_sites(table: MetricTable, publication: Publication) -> tuple[str, ...]:
     """Return the sites that have a cell of their own on the board, in the order ``per_site`` counts them in."""
-    shown = publication.sites(table.present).any(axis=0)
+    shown = np.atleast_1d(publication.sites(table.present).any(axis=0))
     return tuple(site for site, seen in zip(table.sites, shown, strict=True) if seen)
 
 

@@ -108,7 +108,7 @@ def _get(client: FlaskClient, address: str) -> TestResponse:
 
 
 def _write(answers: dict[str, TestResponse], folder: Path, hub: str) -> Exported:
-    files = {address: file_of(address, answer.mimetype) for address, answer in answers.items()}
+    files = {address: file_of(address, answer.mimetype or "") for address, answer in answers.items()}
     size, notice = 0, _NOTICE.format(escape(hub), minute(now()))
     for address, answer in answers.items():
         path = folder / files[address]

@@ -61,7 +61,7 @@ def open_to_all(inputs: BoardInputs) -> bool:
 def inputs_bytes(inputs: BoardInputs) -> bytes:
     """Return the inputs as they travel, as JSON."""
     told, listed = _groups_told(inputs.blocks), frozenset(model.digest for model in inputs.models)
-    document = {
+    document: dict[str, Any] = {
         "format": FORMAT,
         "definition": inputs.definition,
         "benchmark_digest": inputs.benchmark_digest,
