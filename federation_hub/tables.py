@@ -9,6 +9,7 @@ from federation_hub.evaluations import tables as evaluations
 from federation_hub.leaderboards import tables as leaderboards
 from federation_hub.masking import tables as masking
 from federation_hub.models import tables as models
+from federation_hub.neighbours import tables as neighbours
 from federation_hub.silos import tables as silos
 from federation_hub.storage import tables as storage
 from federation_hub.studies import tables as studies
@@ -22,6 +23,7 @@ DOMAINS = (
     leaderboards,
     masking,
     models,
+    neighbours,
     silos,
     storage,
     studies,

@@ -214,8 +214,31 @@ class Inspected(Value):
     models: Annotated[tuple[Verdict, ...], Field(max_length=100)]
 
 
+class Mixing(Value):
+    """How a site mixes its own model with its neighbours': a rule of :mod:`pipelines.neighbours.rules` by name."""
+
+    name: Literal["gossip", "balance", "ubar", "self_centred_clipping"]
+    gamma: Annotated[float, Field(gt=0, le=1e6)] | None = None
+    kappa: Annotated[float, Field(ge=0, le=100)] = 1.0
+    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    honest: Annotated[float, Field(gt=0, lt=1)] = 0.6
+    liars: Annotated[int, Field(ge=1, le=499)] = 1
+
+
+class Neighbourhood(Value):
+    """What a round of a decentralised study begins with: weights files of the neighbours, and how they are mixed."""
+
+    mixing: Mixing
+    beside: Annotated[tuple[Path, ...], Field(max_length=1000)]
+    progress: Annotated[float, Field(ge=0, le=1)]
+
+
 class RoundCommand(Value):
-    """Validate the global model in ``weights`` and, unless ``validate_only``, train from it."""
+    """Validate the model in ``weights`` and, unless ``validate_only``, train from it.
+
+    With a neighbourhood ``weights`` is the site's own model; it is mixed first, and the answer's file holds the whole
+    model afterwards, not a difference.
+    """
 
     command: Literal["round"] = "round"
     round: Annotated[int, Field(ge=1, le=10_001)]
@@ -239,6 +262,8 @@ class RoundCommand(Value):
 
     higher: bool = True
     """Whether a higher score is the better one."""
+
+    neighbourhood: Neighbourhood | None = None
 
 
 class StopCommand(Value):
@@ -273,8 +298,18 @@ class Score(Value):
     cases: Annotated[int, Field(ge=0)]
 
 
+class Mixed(Value):
+    """How far the site moved towards each neighbour, and the gamma that decided, where the rule has one."""
+
+    pulls: tuple[Annotated[float, Field(ge=0, le=1)], ...]
+    gamma: float | None
+
+
 class RoundEvent(Value):
-    """A round's answer. ``update`` is a safetensors file of trained minus global, or absent when only validating."""
+    """A round's answer. ``update`` is a safetensors file of trained minus global, or absent when only validating.
+
+    In a decentralised study it is always there and holds the whole model.
+    """
 
     event: Literal["round"] = "round"
     round: int
@@ -283,6 +318,7 @@ class RoundEvent(Value):
     train_seconds: Annotated[float, Field(ge=0)]
     personal: Score | None = None
     alone: Score | None = None
+    mixed: Mixed | None = None
 
 
 class DoneEvent(Value):

@@ -13,11 +13,12 @@ from torch import nn
 
 from pipelines.bundles.bundle import read_bundle
 from pipelines.errors import PipelineError
-from pipelines.job import Keeping, RoundCommand, RoundEvent, Score, TrainSession
+from pipelines.job import Keeping, Neighbourhood, RoundCommand, RoundEvent, Score, TrainSession
 from pipelines.memory import SiteMemory, correction, mixed, next_control, norm_names
+from pipelines.neighbours.mixing import mix, trained_model
 from pipelines.networks import Arrays, read_weights, to_arrays
 from pipelines.question import read_question
-from pipelines.training import LocalTrainer, open_trainer
+from pipelines.training import LocalTrainer, open_trainer, run_round
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,8 @@ class TrainingRounds:
         """Do one round; the update is complete at its final name, or not there."""
         if not command.weights.is_file():
             raise PipelineError("file-missing", command.weights.name)
+        if command.neighbourhood is not None:
+            return self._mixed_round(command, command.neighbourhood)
         shared = read_weights(command.weights, self._network)
         entering = mixed(shared, self._kept(command, OWN), self._norms)
         evaluate = command.evaluate or command.validate_only
@@ -63,10 +66,7 @@ class TrainingRounds:
             judged = personal if self._norms and personal is not None else score
             update = self._train(command, shared, self._beginning(command, entering, judged))
             seconds = time.perf_counter() - began
-            path = self._out / f"r{command.round}.update.safetensors"
-            partial = path.with_suffix(".partial")
-            save_file(update, partial)
-            partial.replace(path)
+            path = self._write(update, command.round)
         logger.info("round %s: %.1f s of training", command.round, seconds)
         return RoundEvent(
             round=command.round,
@@ -76,6 +76,22 @@ class TrainingRounds:
             personal=personal,
             alone=alone,
         )
+
+    def _mixed_round(self, command: RoundCommand, around: Neighbourhood) -> RoundEvent:
+        """Mix with the neighbours' models, score the mixture, and train from it; the file holds the whole model."""
+        own = read_weights(command.weights, self._network)
+        start, told = mix(own, around, self._network, self._trainer.loss)
+        score, update, seconds = run_round(self._trainer, start, command.round, validate_only=command.validate_only)
+        path = self._write(trained_model(start, update), command.round)
+        logger.info("round %s: %.1f s of training", command.round, seconds)
+        return RoundEvent(round=command.round, update=path, score=score, train_seconds=round(seconds, 3), mixed=told)
+
+    def _write(self, arrays: Arrays, number: int) -> Path:
+        path = self._out / f"r{number}.update.safetensors"
+        partial = path.with_suffix(".partial")
+        save_file(arrays, partial)
+        partial.replace(path)
+        return path
 
     def _kept(self, command: RoundCommand, name: str) -> Arrays | None:
         return self._memory.read(command.standing, name)

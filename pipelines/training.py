@@ -146,6 +146,18 @@ class LocalTrainer(ClientAlgo):
         rounded = None if value is None else round(value, self._question.disclosure.decimals)
         return Score(metric=metric, value=rounded, reason=reason or None, cases=len(cases))
 
+    def loss(self, weights: Arrays) -> float:
+        """Return the mean loss of weights over the validation cases; infinite where there are none or it is."""
+        self._accept(ExchangeObject(weights=weights))
+        cases, size = len(self._validation), self._local.batch_size
+        total = 0.0
+        with torch.no_grad():
+            for start in range(0, cases, size):
+                indices = np.arange(start, min(start + size, cases))
+                images, labels = (torch.from_numpy(array) for array in self._validation.batch(indices))
+                total += float(self._task.loss(self._network(images), labels.long())) * len(indices)
+        return total / cases if cases and np.isfinite(total) else float("inf")
+
     def _accept(self, data: ExchangeObject) -> None:
         """Load global weights after checking them; MONAI's own algorithm would go on with 1 of 77 tensors."""
         weights = data.weights or {}

@@ -10,6 +10,7 @@
                masking/                        secrets of masked rounds, and updates that wait for their masks
     catalogue.sqlite  journal.sqlite           cases and cohorts; tasks and the outbox
     cohorts/<id>/  benchmarks/  bundles/       frozen cohorts; definitions and models fetched from the hub
+    neighbours/<study>/                        sealing key and own models of studies without an aggregator (0700)
     scores/  reports/                          per-case scores; pages for the site's own people; neither leaves
     studies/<id>/                              personal models and control variates; they do not leave either
     quarantine/  outbox/  scratch/             files refused at intake; updates waiting to leave; work in progress
@@ -99,6 +100,11 @@ class Home:
     def bundles(self) -> Path:
         """Models by digest: ``<hex>.zip``."""
         return self.path / "bundles"
+
+    @property
+    def neighbours(self) -> Path:
+        """This site's own part in studies without an aggregator, a folder a study."""
+        return self.path / "neighbours"
 
     @property
     def scores(self) -> Path:

@@ -11,6 +11,7 @@ from federation_hub.associations.messages import AssociationList, AssociationRec
 from federation_hub.associations.service import judge_decision
 from federation_hub.associations.tables import Association
 from federation_hub.benchmarks.tables import Benchmark
+from federation_hub.neighbours.service import keep_key
 from federation_hub.services import services
 from federation_hub.silos.signed import open_signed
 from federation_hub.silos.tables import Cohort
@@ -75,6 +76,8 @@ def decide_as_silo(association_id: str, body: Envelope) -> AssociationView:
         association = association_of_id(session, association_id)
         if association.silo_id != actor.id:
             raise MedSiloError("not-found")
+        if decision.approve and association.study_id is not None:
+            keep_key(session, association.study_id, actor.id, decision.sealing_key)
         decide(session, association, approve=decision.approve, actor=actor, reason=decision.reason)
         return view(session, association)
 

@@ -25,11 +25,15 @@ def register_model(services: Services, study_id: str) -> None:
     """Pack the best global model, or the last by the plan, register it, put it to the benchmark, end the study.
 
     The new bundle is the starting model's with other weights. Where the benchmark approves by rule, the silos
-    evaluate it next; otherwise its owner decides.
+    evaluate it next; otherwise its owner decides. Without an aggregator every silo keeps its own model, and there is
+    none to register.
     """
     with services.database.reading() as session:
         study = session.get_one(Study, study_id)
     if study.state in STUDY.final:
+        return
+    if plan_of(study).decentralised is not None:
+        _complete(services, study_id)
         return
     bundle = _pack(services, study)
     with services.database.session() as session:
@@ -48,6 +52,13 @@ def register_model(services: Services, study_id: str) -> None:
         owner = Actor("person", study.owner_person_id, organisation_id=study.owner_organisation_id)
         associate(session, study.final_model_digest, session.get_one(Benchmark, study.benchmark_id), actor=owner)
         move(session, study, "complete")
+
+
+def _complete(services: Services, study_id: str) -> None:
+    with services.database.session() as session:
+        study = session.get_one(Study, study_id)
+        if study.state not in STUDY.final:
+            move(session, study, "complete")
 
 
 def fail_study(services: Services, study_id: str, code: str) -> None:

@@ -18,6 +18,7 @@ from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.db import now
 from federation_hub.evaluations.tables import Task
 from federation_hub.masking.service import takes_updates
+from federation_hub.neighbours.service import refusal_of as refusal_of_exchange
 from federation_hub.services import Services
 from federation_hub.silos.tables import Cohort
 from federation_hub.storage.blobs import BlobStore
@@ -83,10 +84,12 @@ def refusal_of(report: RoundReport, question: Question) -> str | None:
 
 
 def examine(blobs: BlobStore, update: BlobReference, base: str, plan: StudyPlan) -> Finding:
-    """Read an update file and return what was found; of a masked one only its length can be judged."""
+    """Read an update file and return what was found; of one masked or sealed for others only what can be judged."""
     try:
         if not blobs.has(update.digest) or blobs.size(update.digest) != update.size:
             raise IntegrityError("update-unsound", "it was not uploaded")
+        if plan.decentralised is not None:
+            return Finding(update.digest, base, None, None)
         layout = read_layout(blobs.path(base))
         if plan.secure_aggregation is not None:
             if update.size != masked_size(sum(tensor.values for tensor in layout.tensors)):
@@ -149,7 +152,7 @@ def receive_report(
     is_open = found.state in ROUND_TAKES_UPDATES
     if is_open:
         move_round(session, found, "collect", actor)
-    code = refusal_of(report, _question(session, row, found))
+    code = refusal_of(report, _question(session, row, found)) or refusal_of_exchange(session, report, plan)
     if code is None and report.update is not None:
         if finding is None or (finding.update, finding.base) != (report.update.digest, report.base):
             finding = examine(services.blobs, report.update, report.base, plan)

@@ -18,6 +18,7 @@ from federation_hub.evaluations.tables import Task
 from federation_hub.evaluations.tasks import offer
 from federation_hub.masking import folding, stages
 from federation_hub.models.tables import Model
+from federation_hub.neighbours.service import shown_to
 from federation_hub.services import Services
 from federation_hub.silos.tables import Cohort, Silo
 from federation_hub.studies.buffer import carry_over, close_buffer, standing_rounds
@@ -98,6 +99,9 @@ def open_round(services: Services, key: RoundKey, *, validate_only: bool) -> Non
                 control=_reference(services, control) if control is not None else None,
                 standing=stood.get(cohort.silo_id, 0),
                 best=study.best_round or 0,
+                neighbours=shown_to(session, study, plan.decentralised, cohort.silo_id, key.number)
+                if plan.decentralised
+                else (),
             )
             _expect(session, found, cohort, offer(session, silo_id=cohort.silo_id, body=task))
         if plan.secure_aggregation is not None and not validate_only:
@@ -156,12 +160,15 @@ def settle(services: Services, key: RoundKey) -> Verdict:
 def fold_round(services: Services, key: RoundKey) -> FoldedModel:
     """Fold the verified updates of a closed round into the next global model and store it, with its moments.
 
-    The study's own row still names the last round's moments, so a fold that runs again starts from the same.
+    The study's own row still names the last round's moments, so a fold that runs again starts from the same. Without
+    an aggregator there is nothing to fold, and the common first model stays what it is.
     """
     with services.database.reading() as session:
         found = one_round(session, key)
         study = session.get_one(Study, key.study_id)
         plan = plan_of(study)
+        if plan.decentralised is not None:
+            return FoldedModel(found.base_digest, services.blobs.size(found.base_digest))
         moments = {name: services.blobs.path(digest) for name, digest in (study.moments or {}).items()}
         population = sum(cohort.training_cases for cohort in _registered(session, study))
         rows = updates_of(session, found)
@@ -373,11 +380,13 @@ def _summed(session: Session, found: StudyRound) -> set[str] | None:
 
 def _spent(session: Session, key: RoundKey) -> set[str]:
     late = key.number - 1
+    plan = plan_of(session.get_one(Study, key.study_id))
+    answered = (late, key.number) if plan.decentralised is None else (late,)  # neighbours are yet to fetch the newest
     updates = select(StudyUpdate.digest).where(StudyUpdate.study_id == key.study_id)
     oldest = key.number - KEPT_MODELS
     old = (StudyRound.study_id == key.study_id, StudyRound.number.between(oldest - 2 * KEPT_MODELS, oldest))
     digests = [
-        *session.scalars(updates.where(StudyUpdate.number.in_((late, key.number)))),
+        *session.scalars(updates.where(StudyUpdate.number.in_(answered))),
         *session.scalars(select(StudyRound.weights_digest).where(*old)),
         *_named(session.scalars(select(StudyRound.moments).where(*old))),
     ]

@@ -11,7 +11,7 @@ from silo_node.privacy.outlook import Outlook
 from silo_node.state import Home
 from silo_node.wire.canonical import message_digest
 from silo_node.wire.cohorts import AssociationDecision
-from silo_node.wire.envelope import open_envelope, seal
+from silo_node.wire.envelope import Envelope, open_envelope, seal
 from silo_node.wire.errors import IntegrityError, MedSiloError
 from silo_node.wire.studies import StudyConsentRequest
 
@@ -43,6 +43,7 @@ def consider(home: Home, identity: Identity, journal: Journal, request: StudyCon
             silo_id=identity.silo_id,
             approve=approve,
             reason=decision.code,
+            sealing_key=_sealing_key(home, identity, request) if approve else None,
         ),
         identity.key,
     )
@@ -64,6 +65,17 @@ def _decided(home: Home, journal: Journal, request: StudyConsentRequest, cases: 
     except MedSiloError as error:
         return Decision("refuse", error.code, "privacy", error.title)
     return decide_consent(load_policy(home), request.plan, cases, asker, outlook)
+
+
+def _sealing_key(home: Home, identity: Identity, request: StudyConsentRequest) -> Envelope | None:
+    """Return the signed key under which neighbours shall encrypt for this site; None where there are none."""
+    if request.plan.decentralised is None:
+        return None
+    from silo_node.neighbours.own import OwnPart, public_key
+
+    own = OwnPart.of(home, request.study_id)
+    digest = message_digest(request.plan)
+    return seal(public_key(own.keys, request.study_id, identity.silo_id, digest), identity.key)
 
 
 def decline_held(journal: Journal, identity: Identity, item: Item, by: str | None = None) -> Item:

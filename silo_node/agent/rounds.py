@@ -10,6 +10,7 @@ from pipelines.job import Keeping, LocalTraining, RoundCommand, RoundEvent, Scor
 from silo_node.agent.claims import Claim
 from silo_node.agent.holdings import Holding, find_holding, verify_holding
 from silo_node.agent.judging import judged_sound
+from silo_node.agent.neighbour_round import NeighbourRound
 from silo_node.agent.node import Interrupted, Node, persist
 from silo_node.agent.scorebook import ScoreBook
 from silo_node.agent.updates import check_update
@@ -87,6 +88,8 @@ class StudySessions:
             persist(partial(hub.fetch, body.control, exchange, _control_name(body.control)), claim.cancelled, longest)
         verify_holding(home, holding)
         try:
+            if body.plan.decentralised is not None:
+                return self._mixed_round(hub, claim, body, holding, definition, weights)
             return self._run(claim, body, holding, definition, weights)
         finally:
             weights.unlink(missing_ok=True)
@@ -146,6 +149,32 @@ class StudySessions:
             tolerance=gate.tolerance if gate else 0.0,
             higher=higher,
         )
+        event, update = self._trained(claim, body, holding, definition, command)
+        kept = self._keep(claim, weights, update) if update is not None else None
+        report = _report(self._node, claim, body, holding, definition, event, kept.blob if kept else None)
+        if gate is not None and (body.evaluate or body.validate_only):
+            value = judged(body.plan, report.score, report.personal).value
+            verdict = verdict_on(gate, value, reference, higher=higher)
+            self._book.note(body.study_id, body.weights.digest, value, verdict)
+            report = report.model_copy(update={"verdict": verdict})
+        return Answer(report, kept.path if kept else None)
+
+    def _mixed_round(
+        self, hub: Hub, claim: Claim, body: RoundTask, holding: Holding, definition: BenchmarkDefinition, first: Path
+    ) -> Answer:
+        """Do a round of a decentralised study: mix, validate, train, and seal the model for the neighbours."""
+        neighbourhood = NeighbourRound.begin(self._node, hub, claim, body, first, self._folder(body.study_id))
+        event, model = self._trained(claim, body, holding, definition, neighbourhood.command)
+        if model is None:
+            raise WorkFailed("output-invalid", "a mixed round gives a model")
+        sealed = neighbourhood.finish(event, self._keep(claim, first, model).path)
+        report = _report(self._node, claim, body, holding, definition, event, sealed.blob)
+        return Answer(report.model_copy(update={"exchange": sealed.exchange}), sealed.path)
+
+    def _trained(
+        self, claim: Claim, body: RoundTask, holding: Holding, definition: BenchmarkDefinition, command: RoundCommand
+    ) -> tuple[RoundEvent, Path | None]:
+        """Have the study's process do a round; one that died of itself gets one more try with a fresh one."""
         for attempt in (1, 2):
             session = self._session(body, holding, definition)
             if not body.validate_only:
@@ -173,14 +202,7 @@ class StudySessions:
         session.training.pause()
         session.used = time.monotonic()
         verify_holding(self._node.home, holding)
-        kept = self._keep(claim, weights, update) if update is not None else None
-        report = _report(self._node, claim, body, holding, definition, event, kept.blob if kept else None)
-        if gate is not None and (body.evaluate or body.validate_only):
-            value = judged(body.plan, report.score, report.personal).value
-            verdict = verdict_on(gate, value, reference, higher=higher)
-            self._book.note(body.study_id, body.weights.digest, value, verdict)
-            report = report.model_copy(update={"verdict": verdict})
-        return Answer(report, kept.path if kept else None)
+        return event, update
 
     def _session(self, body: RoundTask, holding: Holding, definition: BenchmarkDefinition) -> _Session:
         found = self._sessions.get(body.study_id)

@@ -11,8 +11,9 @@ from silo_node.wire.studies import RoundReport
 from silo_node.wire.tasks import Decline, ResultAnswer
 from silo_node.wire.transfers import BlobPurpose
 
-MASKED = ".masked"
-"""The ending of an update that is masked."""
+MASKED, SEALED = ".masked", ".sealed"
+PURPOSES: dict[str, BlobPurpose] = {MASKED: "masked-update", SEALED: "sealed-model"}
+"""What an attachment is by its ending; any other is an update."""
 
 ANSWERED = frozenset({"task-done", "already-exists"})
 LATER = frozenset({"lease-lost", "silo-not-active", "not-authenticated"})
@@ -57,8 +58,7 @@ def _send(item: Item, hub: Hub) -> str:
         return "{}"
     if item.attachment is not None:
         report = RoundReport.model_validate_json(item.envelope.payload_bytes())
-        purpose: BlobPurpose = "masked-update" if item.attachment.suffix == MASKED else "update"
-        hub.upload(item.attachment, purpose, expected=report.update)
+        hub.upload(item.attachment, PURPOSES.get(item.attachment.suffix, "update"), expected=report.update)
     return hub.result(item.subject, item.envelope).model_dump_json()
 
 

@@ -175,7 +175,10 @@ class TrainingSession:
         self._worker.close()
 
     def _judged(self, event: RoundEvent, command: RoundCommand) -> tuple[RoundEvent, Path | None]:
-        if event.round != command.round or (event.update is None) != command.validate_only:
+        silent = command.validate_only and command.neighbourhood is None
+        beside = None if command.neighbourhood is None else len(command.neighbourhood.beside)
+        mixed = None if event.mixed is None else len(event.mixed.pulls)
+        if event.round != command.round or (event.update is None) != silent or mixed != beside:
             self.close()
             raise WorkFailed("output-invalid", "the work answered what it was not asked")
         return event, None if event.update is None else self._worker.file(event.update)

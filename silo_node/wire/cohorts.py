@@ -6,6 +6,7 @@ from pydantic import Field
 
 from silo_node.wire.base import Count, Fingerprint, Identifier, Message, Name
 from silo_node.wire.benchmarks import BenchmarkReference, Provenance, TaskKind
+from silo_node.wire.envelope import Envelope
 
 CountBand = Literal["fewer-than-20", "20-49", "50-99", "100-249", "250-499", "500-999", "1000-4999", "5000-or-more"]
 Maker = Literal["ge", "siemens", "philips", "canon", "fujifilm", "other"]
@@ -74,6 +75,8 @@ class AssociationDecision(Message):
     silo_id: Identifier
     approve: bool
     reason: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{2,59}$")] | None = None
+    sealing_key: Envelope | None = None
+    """With a yes to a decentralised study: the silo's signed ``SealingKey``, for its neighbours."""
 
 
 class AssociationView(Message):

@@ -541,6 +541,17 @@ PROBLEMS: dict[str, Problem] = {
         "The quorum is too small for the rule that combines the updates",
         "Raise the quorum, assume fewer liars, or choose another rule.",
     ),
+    "plan-decentralised": Problem(
+        422,
+        "The plan asks of a study without an aggregator what only an aggregator can do",
+        "Take strategy, robust and norm_bound away, or the table [decentralised].",
+    ),
+    "plan-liars": Problem(422, "A silo has too few neighbours for the rule", "Draw more edges, or expect fewer liars."),
+    "neighbour-unsound": Problem(
+        422,
+        "What a neighbour is said to have sent is not its own, or does not open",
+        "Report it to the hub's operator and to the neighbour: somebody between you changes messages.",
+    ),
     "plan-root-absent": Problem(
         422, "The trusted silo takes no part in the study", "Name one of the plan's silos as the root."
     ),

@@ -7,6 +7,7 @@ the study's page, and to the steward who decides.
 from dataclasses import dataclass
 
 from silo_node.wire.masking import SecureAggregation, groups_of, least_survivors, threshold_of
+from silo_node.wire.neighbours import Balance, Decentralised, Gossip, NeighbourRule, SelfCentredClipping, Ubar
 from silo_node.wire.privacy import PatientPrivacy
 from silo_node.wire.promises import what_is_promised
 from silo_node.wire.strategies import (
@@ -33,6 +34,8 @@ class Answer:
 
 def what_protects_what(plan: StudyPlan) -> tuple[Answer, ...]:
     """Return who can see an update, who could spoil the model, what a patient is promised, what leaves the building."""
+    if plan.decentralised is not None:
+        return _without_aggregator(plan, plan.decentralised)
     return (
         Answer("Who can see an update?", _who_sees(plan)),
         Answer("Who could spoil the model?", _who_spoils(plan)),
@@ -160,3 +163,49 @@ def _what_else_leaves(plan: StudyPlan) -> tuple[str, ...]:
 
 def _has_control(plan: StudyPlan) -> bool:
     return isinstance(plan.strategy, Scaffold)
+
+
+def _without_aggregator(plan: StudyPlan, graph: Decentralised) -> tuple[Answer, ...]:
+    """Answer for a study in which silos show each other their models."""
+    return (
+        Answer(
+            "Who can see an update?",
+            (
+                "A silo's neighbours in the graph can read its whole model, every round.",
+                "The hub cannot: models are encrypted between silos, under keys each silo signed when it agreed.",
+                "The hub does see who is whose neighbour, who listened to whom, sizes, times and validation scores.",
+            ),
+        ),
+        Answer("Who could spoil the model?", (_who_spoils_a_neighbour(graph.rule), _NO_PROOF)),
+        Answer("What is a patient promised?", what_is_promised(plan)),
+        Answer(
+            "What leaves the building?",
+            (
+                f"In each of {plan.rounds} rounds one file: this site's whole model, encrypted for its neighbours.",
+                "With it, and once more at the end, one rounded validation score, the number of validation cases, the "
+                "seconds of training, and which neighbours this site listened to.",
+                "No global model comes out: each silo keeps its own.",
+            ),
+        ),
+    )
+
+
+_NO_PROOF = "Whether a neighbour trained as agreed, nobody can check; a hidden trigger in its model may go unseen."
+
+
+def _who_spoils_a_neighbour(rule: NeighbourRule) -> str:
+    match rule:
+        case Gossip():
+            return "Any single neighbour: the plain mean follows whatever it shows."
+        case Balance():
+            return (
+                "A neighbour that stays within the radius of one's own model: it can pull slowly, and a backdoor fits "
+                "into it. One that goes beyond is not listened to."
+            )
+        case Ubar():
+            return "A neighbour whose model does as well on this site's validation cases, whatever else it does."
+        case SelfCentredClipping():
+            return (
+                f"More than {rule.liars} neighbours of one site; up to that many move it by no more than the honest "
+                "ones differ."
+            )

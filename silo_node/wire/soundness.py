@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from silo_node.wire.course import KEPT_MODELS, Buffered
 from silo_node.wire.masking import LEAST_SITES, SecureAggregation, groups_of, threshold_of
-from silo_node.wire.privacy import PatientPrivacy
+from silo_node.wire.neighbours import SelfCentredClipping
+from silo_node.wire.privacy import PatientPrivacy, SiloPrivacy
 from silo_node.wire.promises import promise_fault
-from silo_node.wire.strategies import FLTrust, Mean, NormClipping, Scaffold, Shared, liars_assumed, sites_needed
+from silo_node.wire.strategies import FedAvg, FLTrust, Mean, NormClipping, Scaffold, Shared, liars_assumed, sites_needed
 from silo_node.wire.studies import StudyPlan
 
 
@@ -21,7 +22,8 @@ class Unsound:
 def first_fault(plan: StudyPlan) -> Unsound | None:
     """Return the first reason why a plan cannot hold, or None for a sound one."""
     return (
-        _masks_not_sound(plan)
+        _without_aggregator(plan)
+        or _masks_not_sound(plan)
         or _too_few_sites(plan)
         or _root_absent(plan)
         or _idle_clipping(plan)
@@ -141,3 +143,27 @@ def _not_buffered(plan: StudyPlan) -> Unsound | None:
     }
     found = next((name for name, there in barred.items() if there), None)
     return None if found is None else Unsound("plan-not-buffered", f"{found} does not go with a buffered schedule")
+
+
+def _without_aggregator(plan: StudyPlan) -> Unsound | None:
+    """What the hub would do to updates cannot be done to models it cannot read."""
+    graph = plan.decentralised
+    if graph is None:
+        return None
+    asked = {
+        "strategy": not isinstance(plan.strategy, FedAvg),
+        "robust": not isinstance(plan.robust, Mean),
+        "norm_bound": plan.norm_bound is not None,
+        "secure_aggregation": plan.secure_aggregation is not None,
+        "personal": not isinstance(plan.personal, Shared),
+        "schedule": isinstance(plan.schedule, Buffered),
+        "gate": plan.gate is not None,
+        "evaluation": plan.evaluation.alone or plan.evaluation.patience is not None,
+        "privacy": isinstance(plan.privacy, SiloPrivacy),
+    }
+    if (found := next((name for name, there in asked.items() if there), None)) is not None:
+        return Unsound("plan-decentralised", f"{found} is not for silos that keep a model each")
+    fewest = min(len(graph.neighbours(silo)) for silo in plan.silos)
+    if isinstance(graph.rule, SelfCentredClipping) and 2 * graph.rule.liars >= fewest:
+        return Unsound("plan-liars", f"{graph.rule.liars} liars among {fewest} neighbours")
+    return None

@@ -10,6 +10,7 @@ from silo_node.wire.course import Evaluation, Gate, InRounds, Schedule, Verdict
 from silo_node.wire.envelope import PublicKey
 from silo_node.wire.masking import SecureAggregation
 from silo_node.wire.models import ModelReference
+from silo_node.wire.neighbours import Decentralised, Exchange, Neighbour
 from silo_node.wire.privacy import Privacy
 from silo_node.wire.purposes import LegalBasis, Purpose
 from silo_node.wire.strategies import (
@@ -93,8 +94,12 @@ class StudyPlan(Message):
 
     privacy: Privacy | None = None
     """What a patient, or a whole silo, is promised; without it, nothing in numbers."""
+
     secure_aggregation: SecureAggregation | None = None
     """With it the hub sees sums of updates only."""
+
+    decentralised: Decentralised | None = None
+    """With it there is no global model: each silo keeps its own and mixes it with its neighbours'."""
 
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     purpose: Purpose = "research"
@@ -117,6 +122,8 @@ class StudyPlan(Message):
             raise ValueError("a silo is named twice")
         if self.quorum > len(self.silos):
             raise ValueError("the quorum is larger than the number of silos")
+        if self.decentralised and {member.silo_id for member in self.decentralised.members} != set(self.silos):
+            raise ValueError("the graph has other silos than the plan")
         return self
 
 
@@ -151,6 +158,9 @@ class RoundTask(Message):
     best: Annotated[int, Field(ge=0, le=10_001)] = 0
     """The round of the best model so far; a site does not forget what it kept in that round."""
 
+    neighbours: Annotated[tuple[Neighbour, ...], Field(max_length=1000)] = ()
+    """In a decentralised study: ``weights`` are then the common first model."""
+
 
 class SiteScore(Message):
     """The primary metric of the round's incoming global model on a site's validation cases, rounded."""
@@ -175,6 +185,11 @@ class RoundReport(Message):
     base: Digest
     cohort: Fingerprint
     update: BlobReference | None
+    """The file of differences; in a decentralised study the sealed model."""
+
+    exchange: Exchange | None = None
+    """In a decentralised study only."""
+
     score: SiteScore
     train_seconds: Seconds
     verdict: Verdict | None = None

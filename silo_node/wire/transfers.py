@@ -6,7 +6,7 @@ from pydantic import Field
 
 from silo_node.wire.base import Count, Digest, Identifier, Message
 
-BlobPurpose = Literal["model", "update", "masked-update"]
+BlobPurpose = Literal["model", "update", "masked-update", "sealed-model"]
 OFFSET_HEADER = "Upload-Offset"
 
 

@@ -1,15 +1,8 @@
 """Real work through the real hub and the real jail, with the node killed where it hurts most."""
 
 import json
-import os
-import secrets
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,27 +14,15 @@ from safetensors.numpy import load_file
 
 from silo_node.agent.holdings import find_holding
 from silo_node.agent.scores import CaseScore, quantised
-from silo_node.cohorts.build import build_cohort
-from silo_node.cohorts.registry import prepare_registration
-from silo_node.config import NodeConfig, load_config
-from silo_node.hub import Hub
-from silo_node.identity import dial, enrol, gate, load_identity
-from silo_node.intake.run import IntakeRules, take_in
-from silo_node.intake.table_source import TableSource
-from silo_node.journal import Journal
-from silo_node.outbox.box import Item, Outbox
+from silo_node.identity import load_identity
 from silo_node.outbox.egress_log import EgressLog
-from silo_node.registration import register_cohort
-from silo_node.state import Home
-from silo_node.transfers import upload
-from silo_node.transport import Transport
 from silo_node.wire.benchmarks import BenchmarkDefinition, BenchmarkReference, DisclosureLimits
 from silo_node.wire.canonical import message_digest
-from silo_node.wire.models import ModelCard, ModelReference, ModelSubmission
+from silo_node.wire.models import ModelReference
 from silo_node.wire.studies import LocalTraining, StudyPlan
 from tests.conftest import HubProcess
-from tests.silo.preparations import classification, fit
-from tests.silo.sources import npz_site
+from tests.silo.clinics import Clinic, open_clinic, token_of, wait_for
+from tests.silo.preparations import classification
 from tests.sites import Person
 
 pytestmark = pytest.mark.slow
@@ -56,87 +37,6 @@ registrations = "auto"
 results = "{results}"
 updates = "auto"
 """
-
-
-@dataclass(frozen=True)
-class Clinic:
-    """One enrolled site with a registered cohort, and the people around it."""
-
-    home: Home
-    url: str
-    definition: BenchmarkDefinition
-    researcher: Person
-    token: str
-    """The researcher's."""
-
-    def submit(self, bundle: Path) -> ModelReference:
-        """Upload a bundle over the node's own transfer code, and submit it as a researcher does."""
-        transport = Transport(self.url, NodeConfig(), self.token)
-        blob = upload(transport, gate(Home(bundle.parent)), bundle, "model")
-        transport.close()
-        submission = ModelSubmission(
-            bundle=blob, card=ModelCard(name=bundle.stem), benchmark=self.definition.name, benchmark_version=1
-        )
-        self.researcher.do("POST", "/models", submission.model_dump_json())
-        return ModelReference(digest=blob.digest, size=blob.size)
-
-    def command(self, *arguments: str) -> dict[str, object]:
-        """Run ``silo-node`` here and return the JSON it printed."""
-        called = [sys.executable, "-m", "silo_node.cli", "--home", str(self.home.path), *arguments, "--json"]
-        done = subprocess.run(called, capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0, done.stderr
-        found: dict[str, object] = json.loads(done.stdout)
-        return found
-
-    @contextmanager
-    def node(self) -> Iterator[subprocess.Popen[bytes]]:
-        """Run the node inside the block; it is killed at the end if it still runs."""
-        called = [sys.executable, "-m", "silo_node.cli", "--home", str(self.home.path), "start"]
-        with (self.home.logs / "node.log").open("ab") as log:
-            process = subprocess.Popen(called, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"})
-        try:
-            yield process
-        finally:
-            process.kill()
-            process.wait()
-
-    def items(self) -> list[Item]:
-        journal = Journal(self.home)
-        try:
-            return Outbox(journal).items()
-        finally:
-            journal.close()
-
-    def held(self, kind: str) -> Item | None:
-        return next((item for item in self.items() if item.kind == kind and item.state == "held"), None)
-
-    def evaluations(self) -> set[str]:
-        """Return the states of this benchmark's evaluations at the hub."""
-        found = self.researcher.do("GET", f"/evaluations?benchmark={self.definition.name}")["evaluations"]
-        assert isinstance(found, list)
-        return {str(entry["state"]) for entry in found if isinstance(entry, dict)}
-
-    def reports(self) -> list[Item]:
-        """Return the rounds' reports the hub has acknowledged."""
-        return [item for item in self.items() if item.kind == "round-report" and item.state == "acknowledged"]
-
-    def consent(self, study: str) -> object:
-        """Return what the hub knows of this site's answer to a study."""
-        silos = self.researcher.study(study)["silos"]
-        assert isinstance(silos, list)
-        assert isinstance(silos[0], dict)
-        return silos[0]["consent"]
-
-    def log(self) -> str:
-        return (self.home.logs / "node.log").read_text()
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 180.0) -> None:
-    """Wait until something holds."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
 
 
 def question() -> BenchmarkDefinition:
@@ -156,38 +56,11 @@ def write_bundle(out: Path, definition: BenchmarkDefinition, seed: int) -> Path:
     return out
 
 
-def token_of(hub: HubProcess, role: str) -> str:
-    """Add a person with a role and return the token."""
-    name = f"{role} {secrets.token_hex(4)}"  # the hub is shared with every other test of the session
-    arguments = ("person", "add", name, "--role", role, "--organisation", "Clinic University")
-    return str(json.loads(hub.command(*arguments, "--json"))["token"])
-
-
 @pytest.fixture(scope="module")
 def clinic(hub: HubProcess, tmp_path_factory: pytest.TempPathFactory) -> Clinic:
-    folder, definition = tmp_path_factory.mktemp("clinic"), question()
+    definition = question()
     Person(hub.url, token_of(hub, "benchmark-owner")).do("POST", "/benchmarks", definition.model_dump_json())
-    home = Home(folder / "node").create()
-    home.config_file.write_text('provenance = "synthetic"\n')
-    home.policy_file.write_text(POLICY.format(results="hold"))
-    admin = Person(hub.url, hub.admin_token)
-    code = admin.do("POST", "/silos", json.dumps({"name": "Clinic", "organisation": "Clinic hospital"}))["code"]
-    stranger = Hub(hub.url, gate(home), NodeConfig())
-    enrolment = enrol(home, stranger, str(code))
-    stranger.close()
-    admin.do("POST", f"/silos/{enrolment.silo_id}/approve", json.dumps({"fingerprint": enrolment.fingerprint}))
-    table = npz_site(folder / "source", CASES, shape=(32, 32))
-    take_in(home, TableSource(table, folder / "source", collection="default", modality="DX"), IntakeRules("default"))
-    cohort = build_cohort(home, definition, fit, minimum_cases=20).cohort
-    connection, journal = dial(home, load_config(home), load_identity(home)), Journal(home)
-    registration = prepare_registration(home, cohort.cohort_id, silo_id=enrolment.silo_id, provenance="synthetic")
-    _, record = register_cohort(home, load_identity(home), connection, journal, registration)
-    connection.close()
-    journal.close()
-    assert record is not None
-    assert record.association == "approved"
-    token = token_of(hub, "researcher")
-    return Clinic(home, hub.url, definition, Person(hub.url, token), token)
+    return open_clinic(hub, tmp_path_factory.mktemp("clinic"), definition, POLICY.format(results="hold"), cases=CASES)
 
 
 def scored(clinic: Clinic) -> list[str]:
