@@ -1,6 +1,7 @@
 """A plan tried out in one process: the same numbers each time, a patient at one site only, refusals with codes."""
 
 import json
+import shutil
 from copy import deepcopy
 from pathlib import Path
 
@@ -175,6 +176,10 @@ def test_every_patient_is_dealt_to_exactly_one_site(tmp_path: Path) -> None:
 
 def test_the_stop_rule_ends_a_simulation_as_it_ends_a_study(place: Path) -> None:
     """No gain is large enough for this plan: the second round's updates are not folded, the first model is kept."""
+    shutil.rmtree(place / "cohort")
+    write_cohort(place / "cohort", train=24, validation=60)
+    limits = "[disclosure]\nminimum_class = 5\nminimum_cell = 5\n"  # or no site could tell a score
+    (place / "benchmark.toml").write_text(QUESTION + limits)
     plan = place / "plan.toml"
     text = plan.read_text().replace("rounds = 2", "rounds = 6")
     plan.write_text(text + "[evaluation]\npatience = 1\nleast_gain = 1000.0\n")
