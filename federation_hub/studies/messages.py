@@ -53,6 +53,12 @@ class UpdateView(Message):
     verdict: Verdict | None
     """What the site made of the incoming global model, where the plan has a gate."""
 
+    heard: int | None
+    """In a study without an aggregator: how many neighbours' models went into this site's own."""
+
+    shown: int | None
+    """How many it could open."""
+
     started: int
     """The round whose global model it started from; an earlier one only in a buffered study."""
 

@@ -358,6 +358,24 @@ def _gate(plan: StudyPlan) -> str:
     )
 
 
+def _combining(plan: StudyPlan, labels: Mapping[str, str]) -> Facts:
+    graph = plan.decentralised
+    if graph is not None:
+        links = plural(len(graph.edges), "pair of neighbours", "pairs of neighbours")
+        return (
+            ("Aggregator", f"none: {links} show each other encrypted models, and each site keeps its own"),
+            ("A site listens by", chosen(graph.rule)),
+        )
+    masks = plan.secure_aggregation
+    summed = "the hub reads each update" if masks is None else f"the hub reads {plural(masks.groups, 'sum')} only"
+    return (
+        ("Strategy", chosen(plan.strategy)),
+        ("Sites' updates are combined by", _labelled(chosen(plan.robust), labels)),
+        ("Secure aggregation", summed),
+        ("Compression", plan.compression.level),
+    )
+
+
 def _facts(study: Study, plan: StudyPlan, benchmark: Benchmark, labels: Mapping[str, str]) -> Facts:
     local: dict[str, Any] = plan.local.model_dump()
     training = f"{plural(local['epochs'], 'epoch')}, {local['optimiser']}, learning rate {local['learning_rate']:g}"
@@ -367,8 +385,7 @@ def _facts(study: Study, plan: StudyPlan, benchmark: Benchmark, labels: Mapping[
     )
     return (
         ("Benchmark", title),
-        ("Strategy", chosen(plan.strategy)),
-        ("Sites' updates are combined by", _labelled(chosen(plan.robust), labels)),
+        *_combining(plan, labels),
         ("Local training", training),
         ("Quorum", f"{plan.quorum} of {plural(len(plan.silos), 'site')}"),
         ("Deadline of a round", f"{plan.deadline_seconds:,} s"),

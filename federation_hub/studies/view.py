@@ -137,6 +137,8 @@ class _Row:
                 "alone": report.alone.value if report and report.alone else None,
                 "verdict": report.verdict if report else None,
                 "started": update.started or update.number,
+                "heard": len(report.exchange.heard) if report and report.exchange else None,
+                "shown": report.exchange.shown if report and report.exchange else None,
                 "train_seconds": report.train_seconds if report else None,
                 "received": update.received,
             }

@@ -320,27 +320,40 @@ def _update(told: RoundReport, background: Background) -> Statement:
             leaves.append(Fact(name, scored, "its score only, rounded; the model stays"))
     if told.verdict is not None:
         leaves.append(Fact("What this site makes of the incoming model", VERDICTS[told.verdict]))
+    if told.exchange is not None:
+        heard = f"{len(told.exchange.heard)} of {told.exchange.shown} neighbours whose models it could open"
+        leaves.append(Fact("Listened to", heard, ", ".join(told.exchange.heard) or "none of them"))
     if told.update is not None:
         there = "" if background.update_bytes is not None else "; the file is no longer here"
+        content = "this site's whole model, encrypted for its neighbours; the hub cannot read it"
+        if told.exchange is None:
+            content = "the change of the model's weights, exactly the model's tensors and nothing else"
         leaves.append(
-            Fact(
-                "File",
-                f"{size(told.update.size)}: {short_digest(told.update.digest)}",
-                f"the change of the model's weights, exactly the model's tensors and nothing else{there}",
-            )
+            Fact("File", f"{size(told.update.size)}: {short_digest(told.update.digest)}", f"{content}{there}")
         )
     return Statement(
         kind=KIND_NAMES["round-report"],
         title=f"Round {told.round} of {f'“{request.plan.title}”' if request else told.study_id}",
-        lead="This site trained the study's model on its own training cases. What would leave is how the model's "
-        "weights changed, and one score."
-        if told.update
-        else "This site validated the study's model. What would leave is one score.",
+        lead=_lead(told),
         leaves=tuple(leaves),
         stays=("every image and its labels", "scores of single cases", "logs"),
         yes="Release the update" if told.update else "Release the score",
         no="Keep it here",
         no_means="The hub is told the code policy-refuses-release; the round goes on without this site.",
+    )
+
+
+def _lead(told: RoundReport) -> str:
+    if told.update is None:
+        return "This site validated the study's model. What would leave is one score."
+    if told.exchange is not None:
+        return (
+            "This site trained its own model. What would leave is that model, which only its neighbours in the study "
+            "can open, and one score."
+        )
+    return (
+        "This site trained the study's model on its own training cases. What would leave is how the model's weights "
+        "changed, and one score."
     )
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Discriminator, Field
 
 from silo_node.wire.base import Identifier, Message
+from silo_node.wire.neighbours import NeighbourRule
 
 Rate = Annotated[float, Field(gt=0, le=100)]
 Adaptivity = Annotated[float, Field(ge=1e-8, le=100)]
@@ -204,7 +205,7 @@ _SITES_NEEDED: Mapping[str, tuple[int, int]] = {
 }
 
 
-def chosen(strategy: Strategy | Combination | Personalisation) -> str:
+def chosen(strategy: Strategy | Combination | Personalisation | NeighbourRule) -> str:
     """Return a strategy or a rule with its parameters on one line."""
     parameters = strategy.model_dump(exclude={"name"})
     words = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in parameters.items())

@@ -117,6 +117,9 @@ def test_silos_learn_from_neighbours_and_the_hub_reads_no_model(line: Line, hub:
         found = line.researcher.wait_for(study, "completed", "failed", seconds=600)
         assert found["state"] == "completed", [clinic.log()[-2000:] for clinic in line.clinics]
     assert found["final_model"] is None
+    rounds = found["rounds"]
+    assert isinstance(rounds, list)
+    assert {update["shown"] for entry in rounds[1:] for update in entry["updates"]} == {1, 2}
     last = {clinic: own_models(clinic, study) for clinic in line.clinics}
     everything = b"".join(blobs(hub))
     for clinic, models in last.items():

@@ -6,9 +6,12 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from silo_node.wire.benchmarks import BenchmarkReference
+from silo_node.wire.compression import Half
+from silo_node.wire.course import Buffered, Gate
 from silo_node.wire.errors import PROBLEMS
 from silo_node.wire.masking import Member, SecureAggregation
 from silo_node.wire.models import ModelReference
+from silo_node.wire.neighbours import Balance, Decentralised, Gossip, NeighbourRule, SelfCentredClipping, Ubar
 from silo_node.wire.protection import what_protects_what
 from silo_node.wire.soundness import first_fault
 from silo_node.wire.strategies import (
@@ -16,6 +19,7 @@ from silo_node.wire.strategies import (
     CentredClipping,
     Combination,
     CoordinateMedian,
+    Ditto,
     FedAdam,
     FLTrust,
     GeometricMedian,
@@ -167,3 +171,52 @@ def test_the_panel_of_a_masked_plan_says_what_is_seen_and_what_is_not_stopped() 
     assert "Any single site" in panel["Who could spoil the model?"]
     assert "without differential privacy" in panel["What is a patient promised?"]
     assert "sealed shares" in panel["What leaves the building?"]
+
+
+def without_aggregator(rule: NeighbourRule, **changes: object) -> StudyPlan:
+    """Twelve silos in a ring, so that each has two neighbours."""
+    edges = sorted(tuple(sorted((SILOS[place], SILOS[(place + 1) % 12]))) for place in range(12))
+    members = tuple(Member(silo_id=silo, public_key="A" * 43 + "=") for silo in SILOS)
+    graph = Decentralised(edges=tuple((first, second) for first, second in edges), members=members, rule=rule)
+    return plan(Mean()).model_copy(update={"decentralised": graph, **changes})
+
+
+def test_silos_that_keep_a_model_each_need_nothing_of_an_aggregator() -> None:
+    assert first_fault(without_aggregator(Balance())) is None
+    for changes in (
+        {"strategy": FedAdam()},
+        {"robust": CoordinateMedian()},
+        {"norm_bound": 1.0},
+        {"gate": Gate()},
+        {"personal": Ditto()},
+        {"compression": Half()},
+        {"schedule": Buffered()},
+    ):
+        fault = first_fault(without_aggregator(Balance(), **changes))
+        assert fault is not None, changes
+        assert (fault.code, fault.code in PROBLEMS) == ("plan-decentralised", True)
+        assert next(iter(changes)) in fault.detail
+    fault = first_fault(without_aggregator(SelfCentredClipping(liars=1)))
+    assert fault is not None
+    assert fault.code == "plan-liars"
+
+
+@pytest.mark.parametrize("rule", [Gossip(), Balance(), Ubar(), SelfCentredClipping(liars=1)])
+def test_the_panel_of_such_a_study_says_who_reads_a_model_and_who_could_spoil_it(rule: NeighbourRule) -> None:
+    sees, spoils, promised, leaves = what_protects_what(without_aggregator(rule))
+    assert any("The hub cannot" in answer for answer in sees.answers)
+    assert any("neighbour" in answer for answer in spoils.answers)
+    assert any("without differential privacy" in answer for answer in promised.answers)
+    assert any("No global model" in answer for answer in leaves.answers)
+
+
+def test_a_graph_is_over_the_plans_own_silos_each_edge_once_and_in_order() -> None:
+    graph = without_aggregator(Gossip()).decentralised
+    assert graph is not None
+    assert graph.neighbours(SILOS[0]) == (SILOS[1], SILOS[11])
+    first, second = graph.edges[0]
+    for edges in (((second, first),), ((first, first),), (*graph.edges, graph.edges[0]), graph.edges[:3]):
+        with pytest.raises(ValidationError):
+            Decentralised(edges=edges, members=graph.members)
+    with pytest.raises(ValidationError, match="other silos than the plan"):
+        StudyPlan.model_validate({**plan(Mean()).model_dump(), "silos": SILOS[:5], "quorum": 5, "decentralised": graph})
