@@ -34,8 +34,8 @@ from silo_node.wire.strategies import (
     TrimmedMean,
 )
 from tests.data import data_root
+from tests.performance.heart_disease import HOSPITALS, recoded
 
-HOSPITALS = ("cleveland", "hungarian", "switzerland", "va")
 FEATURES, HIDDEN = 10, 16
 PARTS, LIARS, ROUNDS, STEPS, RATE = 3, 2, 20, 5, 0.5
 CENTRE = np.array([54, 0.5, 3, 132, 240, 0.2, 0.6, 140, 0.4, 0.9])
@@ -89,6 +89,7 @@ def read_hospital(name: str) -> np.ndarray:
     with (data_root() / "heart-disease" / f"processed.{name}.data").open() as file:
         rows = list(csv.reader(file))[1:]
     table = np.array([[float(cell) if cell != "?" else np.nan for cell in row] for row in rows])
+    table = recoded(table)
     features = (table[:, :FEATURES] - CENTRE) / SCALE
     features[table[:, 4] == 0, 4] = np.nan  # a cholesterol of nought was not measured
     return np.column_stack([np.nan_to_num(features), table[:, -1] > 0])

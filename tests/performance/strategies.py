@@ -47,6 +47,7 @@ from pipelines.training import LocalTrainer
 from silo_node.wire.benchmarks import BenchmarkReference
 from silo_node.wire.models import ModelReference
 from silo_node.wire.studies import StudyPlan
+from tests.performance.heart_disease import HOSPITALS, recoded
 
 DIGEST = "blake3:" + "0" * 64
 SGD = {"optimiser": "sgd", "momentum": 0.0}
@@ -330,9 +331,6 @@ def classification(name: str, shape: tuple[int, ...]) -> Question:
     )
 
 
-HOSPITALS = ("cleveland", "hungarian", "switzerland", "va")
-
-
 def heart(data: Path, folder: Path) -> Study:
     """Return the heart-disease study: thirteen features, a network of sixteen hidden units."""
     tables = [hospital(data / f"processed.{name}.data") for name in HOSPITALS]
@@ -354,11 +352,7 @@ def hospital(path: Path) -> np.ndarray:
     with path.open() as file:
         rows = [row[:10] + row[-1:] for row in list(csv.reader(file))[1:]]
     table = np.array([[float(cell) for cell in row] for row in rows if "?" not in row])
-    if not (table[:, 2] == 4).any():
-        # A copy of Cleveland's file that goes about has chest pain and ECG in another code, and the label reversed.
-        table[:, 2] = np.array([4, 2, 3, 1])[table[:, 2].astype(int)]
-        table[:, 6] = np.array([2, 0, 1])[table[:, 6].astype(int)]
-        table[:, -1] = 1 - table[:, -1]
+    table = recoded(table)
     pain = table[:, 2:3] == np.array([2, 3, 4])
     ecg = table[:, 6:7] == np.array([1, 2])
     rest = table[:, [0, 1, 3, 4, 5, 7, 8, 9]]
