@@ -40,7 +40,7 @@ PROGRESS_SECONDS = 0.2
 GPU_SHARE = "MEDSILO_GPU_SHARE"
 """Set by the node where its policy grants a share of a graphics card's memory."""
 
-UNUSED = ("PIL", "nibabel", "pandas", "pyarrow", "pydicom", "rich", "sklearn")
+UNUSED = ("PIL", "pandas", "pyarrow", "pydicom", "rich", "sklearn")
 """What MONAI imports where it is installed and no job needs: a jail starts a second sooner and holds less code."""
 
 
