@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
-import networkx as nx
 from pydantic import BaseModel, ConfigDict, Field
 
 from silo_node.wire.errors import BadInput
@@ -45,6 +44,8 @@ def drawn(asked: GraphFile, silos: Mapping[str, str], members: Sequence[Member],
 def _regular(ids: Sequence[str], degree: int, seed: int) -> list[tuple[str, str]]:
     if not degree < len(ids) or degree * len(ids) % 2:
         raise BadInput("plan-invalid", f"there is no graph of {len(ids)} silos with {degree} neighbours each")
+    import networkx as nx  # half a second that only such a plan should cost
+
     graph = nx.random_regular_graph(degree, len(ids), seed=seed)
     return [(ids[first], ids[second]) for first, second in graph.edges]
 
