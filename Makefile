@@ -43,6 +43,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "Installing into $(VENV) ..." >&2
 	@$(BIN)/pip install --quiet --upgrade pip >&2
 	@$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[hub,silo,privacy,dev]' >&2
+	@# The wheel of opacus brings packages called benchmarks and examples, which would hide ours beside it.
+	@rm -rf $(VENV)/lib/python3*/site-packages/benchmarks $(VENV)/lib/python3*/site-packages/examples
 	@touch $@
 
 clean:
