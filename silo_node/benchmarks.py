@@ -9,7 +9,7 @@ from silo_node.state import Home, write_private
 from silo_node.wire.benchmarks import BenchmarkDefinition, BenchmarkReference
 from silo_node.wire.canonical import canonical_bytes
 from silo_node.wire.digests import digest_bytes, hex_part
-from silo_node.wire.errors import IntegrityError, WireError
+from silo_node.wire.errors import BadInput, IntegrityError, WireError
 
 
 def keep_benchmark(home: Home, definition: BenchmarkDefinition) -> BenchmarkReference:
@@ -28,6 +28,25 @@ def fetch_benchmark(home: Home, hub: Hub, name: str, version: int) -> BenchmarkD
     definition, _ = hub.benchmark(name, version)
     keep_benchmark(home, definition)
     return definition
+
+
+def fetch_latest_benchmark(home: Home, hub: Hub, name: str) -> BenchmarkDefinition:
+    """Ask the hub for the latest published version of a benchmark and keep it; raises ``benchmark-unknown``."""
+    published = [line.version for line in hub.benchmarks() if (line.name, line.state) == (name, "published")]
+    if not published:
+        raise BadInput("benchmark-unknown", f"the hub has published no {name}")
+    return fetch_benchmark(home, hub, name, max(published))
+
+
+def kept_benchmarks(home: Home) -> list[tuple[str, BenchmarkDefinition]]:
+    """Return the definitions that are kept here and whole, each with its digest: by name, the latest version first."""
+    found = []
+    for path in home.benchmarks.glob("*.json"):
+        data = path.read_bytes()
+        digest = digest_bytes(data)
+        if path == _path(home, digest):
+            found.append((digest, BenchmarkDefinition.model_validate_json(data)))
+    return sorted(found, key=lambda kept: (kept[1].name, -kept[1].version))
 
 
 def known_benchmark(home: Home, reference: BenchmarkReference, hub: Hub | None = None) -> BenchmarkDefinition:

@@ -152,6 +152,11 @@ class Catalogue:
         )
         return [CaseRow(*(*row[:7], bool(row[7]))) for row in rows]
 
+    def collections(self) -> dict[str, int]:
+        """Return the names cases were taken in under, each with the number of its cases."""
+        rows = self._connection.execute("SELECT collection, count(*) FROM cases GROUP BY collection ORDER BY 1")
+        return {str(name): int(count) for name, count in rows}
+
     def count_cases(self) -> int:
         """Return how many cases there are."""
         return int(self._connection.execute("SELECT count(*) FROM cases").fetchone()[0])

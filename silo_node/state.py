@@ -7,6 +7,7 @@
     private/   site.key  raw/<case>/           keyed-hash key and de-identified raw cases (0700)
                objects/  objects.sqlite        DICOM objects as they came, and their index by the source's own ids
                places.sqlite                   where what was refused lies
+               console-labels.csv              a table of labels given in the console, while its cohort is built
                residuals/<study>/              what the rounding of updates lost, to be sent with the next
                masking/                        secrets of masked rounds, and updates that wait for their masks
     catalogue.sqlite  journal.sqlite           cases and cohorts; tasks and the outbox
@@ -145,6 +146,21 @@ class Home:
     @property
     def console_people(self) -> Path:
         return self.console / "people.json"
+
+    @property
+    def console_build(self) -> Path:
+        """The cohort that is being built from the console, or was last: what was asked, and how far it is."""
+        return self.console / "build.json"
+
+    @property
+    def console_build_lock(self) -> Path:
+        """Held by the process that builds."""
+        return self.console / "build.lock"
+
+    @property
+    def console_labels(self) -> Path:
+        """The table of labels that was given with the form. It names patients, so it is there only meanwhile."""
+        return self.private / "console-labels.csv"
 
     @property
     def console_address(self) -> Path:

@@ -95,13 +95,13 @@ def _sandbox_warnings(config: NodeConfig) -> list[dict[str, str]]:
 
 
 def _doctor_warnings(home: Home) -> list[dict[str, str]]:
-    """Return what the doctor found last and nobody has repaired, as far as this look has not shown it itself."""
+    """Return what the doctor found last, failed or worth a look, as far as this look has not shown it itself."""
     report = last_report(home)
     if report is None:
         return []
     return [
         {"code": finding.code, "text": f"{finding.text}. {finding.remedy or ''} (silo-node doctor, {report.at:%d %b})"}
-        for finding in report.failed
+        for finding in (*report.failed, *report.warnings)
     ]
 
 

@@ -6,7 +6,6 @@ what comes back from the jail is read with a strict schema. Statistics are the k
 
 import json
 import shutil
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -82,22 +81,6 @@ def evaluate(node: Node, hub: Hub, claim: Claim, body: EvaluationTask, journal: 
         holding.cohort_id, "test", _patients(holding), "evaluation", body.evaluation_id, Mechanism("none")
     )
     return block
-
-
-def evaluation_request(
-    body: EvaluationTask,
-    cases: int | None,
-    history: Mapping[str, Spent],
-    tiers: tuple[int, ...] = (),
-    digests: tuple[str, ...] = (),
-) -> EvaluationRequest:
-    """Return what a task asks, as the policy is asked about it."""
-    asked = Counter(
-        owner
-        for owner, model in zip(body.owners, body.models, strict=False)
-        if model.digest not in history.get(owner, NOTHING).models
-    )
-    return EvaluationRequest(body.benchmark.name, cases, tiers, body.owners, body.purpose, digests, asked)
 
 
 def _permitted(node: Node, body: EvaluationTask) -> Holding:

@@ -44,27 +44,15 @@ def build(
 
     Example: silo-node cohort build chest_phantom --query chest.toml
     """
-    from silo_node.cohorts.build import build_cohort
-    from silo_node.cohorts.jailed import jailed_preparation
-    from silo_node.policy import load_policy
-    from silo_node.reports.cohort import write_cohort_report
-    from silo_node.sandbox.grant import sandbox_of
+    from silo_node.reports.building import build_with_report
 
     session = session_of(context)
     question = question_of(session, definition, benchmark, version)
     asked = _read_query(query)
-    sandbox = sandbox_of(session.config)
     with progress_bar("Preparing", quiet=as_json) as progress:
-        built = build_cohort(
-            session.home,
-            question,
-            jailed_preparation(session.home, session.config, sandbox, progress),
-            minimum_cases=load_policy(session.home).minimum_cohort,
-            collection=collection,
-            query=asked,
-            labels=labels,
+        built, report = build_with_report(
+            session.home, session.config, question, asked, progress, collection=collection, labels=labels
         )
-    report = write_cohort_report(session.home, built.cohort, built.steps, question, asked.document())
     left_out = {reason: count for reason, count in sorted(built.excluded.items()) if count}
     text = [_line(built.cohort), *(f"  left out: {count:6d}  {reason}" for reason, count in left_out.items())]
     text.append(f"Its report, for this site only: {report}")
@@ -204,14 +192,11 @@ def _tell_hub(session: Session, row: "CohortRow") -> bool | None:
 
 
 def _ask_hub(session: Session, name: str, version: int | None) -> "BenchmarkDefinition":
-    from silo_node.benchmarks import fetch_benchmark
+    from silo_node.benchmarks import fetch_benchmark, fetch_latest_benchmark
 
     with session.hub() as hub:
         if version is None:
-            published = [line.version for line in hub.benchmarks() if (line.name, line.state) == (name, "published")]
-            if not published:
-                raise BadInput("benchmark-unknown", f"the hub has published no {name}")
-            version = max(published)
+            return fetch_latest_benchmark(session.home.create(), hub, name)
         return fetch_benchmark(session.home.create(), hub, name, version)
 
 

@@ -8,7 +8,7 @@ import typer
 from silo_node.cli.session import Json, Session, session_of, show
 
 if TYPE_CHECKING:
-    from silo_node.policy import Decision
+    from silo_node.policy.words import Explanation
 
 app = typer.Typer(no_args_is_help=True, help="Read, check and explain this site's rules.")
 
@@ -75,7 +75,10 @@ def explain_policy(
     study: Annotated[str | None, typer.Option(help="A study's name: explain joining it, not an evaluation.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Say which rule decides about a request, and what every rule before it found.
+    """Say which rule decides about a request, and what every rule before it found; of an evaluation, for each model.
+
+    A no to one model leaves the others served. A model's tier is found in the jail, so for a task that was answered the
+    code of the answer stands beside.
 
     Example: silo-node policy explain --benchmark chest_phantom --organisation "Example University"
     """
@@ -84,20 +87,20 @@ def explain_policy(
 
     session = session_of(context)
     if request is not None:
-        decision = _about(session, request)
+        found = _about(session, request)
     elif benchmark is None:
         raise BadInput("malformed-message", "name a task, or a --benchmark")
     else:
-        decision = _imagined(session, benchmark, organisation, person, purpose, cases, tier, study)
-    show(explanation(decision), as_json=as_json, text=explained(decision))
+        found = _imagined(session, benchmark, organisation, person, purpose, cases, tier, study)
+    show(explanation(found), as_json=as_json, text=explained(found))
 
 
-def _about(session: Session, request: str) -> "Decision":
+def _about(session: Session, request: str) -> "Explanation":
     """Decide anew about something that was asked of this node."""
-    from silo_node.agent.asked import decision_about
+    from silo_node.agent.asked import explain
 
     with session.journal() as journal:
-        return decision_about(session.home, session.identity, journal, request)
+        return explain(session.home, session.identity, journal, request)
 
 
 def _imagined(
@@ -109,21 +112,29 @@ def _imagined(
     cases: int,
     tier: int,
     study: str | None,
-) -> "Decision":
-    from silo_node.policy import Asker, EvaluationRequest, decide_consent, decide_evaluation, load_policy
+) -> "Explanation":
+    from silo_node.policy import (
+        AskedModel,
+        Asker,
+        EvaluationRequest,
+        decide_consent,
+        decide_models,
+        decide_question,
+        load_policy,
+    )
     from silo_node.policy.budget import Ledger
     from silo_node.policy.examples import example_plan
+    from silo_node.policy.words import ExplainedModel, Explanation
 
     policy = load_policy(session.home)
     if study is not None:
         plan = example_plan(study, benchmark, purpose or "research")
-        return decide_consent(policy, plan, cases, Asker(organisation, person))
-    owners = (organisation,) if organisation else ()
-    asked = EvaluationRequest(
-        benchmark, cases, (tier,), owners, purpose or "benchmarking", ("",), dict.fromkeys(owners, 1)
-    )
+        return Explanation(decide_consent(policy, plan, cases, Asker(organisation, person)))
+    whole = decide_question(policy, EvaluationRequest(benchmark, cases, (), (), purpose or "benchmarking"))
     with session.journal() as journal:
-        return decide_evaluation(policy, asked, Ledger(journal).spent())
+        spent = Ledger(journal).spent()
+    (decision,) = decide_models(policy, benchmark, [AskedModel("", organisation, tier)], spent).values()
+    return Explanation(whole, (ExplainedModel("", organisation, decision),))
 
 
 def _toml(value: object) -> str:

@@ -2,10 +2,11 @@
 
 import logging
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from flask import Flask, Response, g, make_response, render_template, request
+from flask import Flask, Request, Response, g, make_response, render_template, request
 from jinja2 import StrictUndefined
 from werkzeug.exceptions import HTTPException
 
@@ -15,6 +16,7 @@ from silo_node.console.desk import EXTENSION, Desk, desk
 from silo_node.console.guard import guard
 from silo_node.console.pages import (
     approvals,
+    building,
     cohorts,
     departures,
     health,
@@ -30,15 +32,29 @@ from silo_node.outbox.box import Outbox
 from silo_node.web import formats
 from silo_node.wire.errors import PROBLEMS, MedSiloError
 
-PAGES = (static_files, sign_in, home, approvals, work, cohorts, studies, departures, policy, health)
+PAGES = (static_files, sign_in, home, approvals, work, building, cohorts, studies, departures, policy, health)
 _LARGEST_FORM = 64 * 1024
 _LOG = logging.getLogger("silo_node.console")
+
+
+class _InMemory(Request):
+    """A file that comes with a form may name patients: it is never put into a temporary file."""
+
+    def _get_file_stream(
+        self,
+        total_content_length: int | None,
+        content_type: str | None,
+        filename: str | None = None,
+        content_length: int | None = None,
+    ) -> IO[bytes]:
+        return BytesIO()
 
 
 def create_app(console: Desk) -> Flask:
     """Return the WSGI application of one console."""
     app = Flask("silo_node.console", static_folder=None, template_folder=str(Path(__file__).with_name("templates")))
     app.config["MAX_CONTENT_LENGTH"] = _LARGEST_FORM
+    app.request_class = _InMemory
     app.extensions[EXTENSION] = console
     app.jinja_env.undefined = StrictUndefined
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True

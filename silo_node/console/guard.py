@@ -6,12 +6,14 @@ from urllib.parse import quote
 from flask import Flask, Response, g, redirect, request
 from werkzeug.wrappers import Response as AnyResponse
 
+from silo_node.console.builds import LABELS_LIMIT
 from silo_node.console.desk import desk
 from silo_node.web.headers import HEADERS, SAFE_METHODS, content_security_policy, is_cross_site
 from silo_node.wire.errors import MedSiloError
 
 COOKIE = "silo_console"
 OPEN_ENDPOINTS = frozenset({"static_files.asset", "static_files.favicon", "sign_in.form", "sign_in.enter"})
+_FIELDS_LIMIT = 64 * 1024
 _POLICY = content_security_policy(scripts=True)
 
 
@@ -35,6 +37,9 @@ def _admit() -> AnyResponse | None:
         return None
     if g.session is None:
         return redirect(f"/sign-in?next={quote(request.path if request.method in SAFE_METHODS else '/')}", 303)
+    if request.endpoint == "building.start":
+        # The one form with a file; nobody but a signed-in person may send as much.
+        request.max_content_length = LABELS_LIMIT + _FIELDS_LIMIT
     if request.method not in SAFE_METHODS and not _own_form():
         raise MedSiloError("console-form-stale")
     return None

@@ -15,6 +15,7 @@ from silo_node.privacy.words import outlook_words
 from silo_node.web.formats import minute, score, seconds, short_digest, size
 from silo_node.wire.benchmarks import BenchmarkDefinition
 from silo_node.wire.cohorts import AssociationDecision, CohortRegistration
+from silo_node.wire.errors import PROBLEMS
 from silo_node.wire.estimates import ClassEstimates, EstimateBlock, MetricEstimate, StructureEstimates
 from silo_node.wire.privacy import PatientPrivacy
 from silo_node.wire.protection import what_protects_what
@@ -242,7 +243,7 @@ def _results(told: EstimateBlock, background: Background) -> Statement:
                 "Whatever a model did", f"{background.bits or 0:,.0f} bits", "is the most that these numbers can tell"
             ),
         ),
-        grids=(_estimates(told),),
+        grids=(_estimates(told), *_not_served(told)),
         stays=("every image and its labels", "every prediction", "scores of single cases", "logs"),
         yes="Release the results",
         no="Keep them here",
@@ -264,6 +265,15 @@ def _estimates(told: EstimateBlock) -> Grid:
         for label, metric in parts
     )
     return Grid("Every estimate, with its 95% interval", ("Model", "Of", "Metric", "Value"), rows)
+
+
+def _not_served(told: EstimateBlock) -> tuple[Grid, ...]:
+    """Return the models this site has said no to, each with the code and what it means."""
+    rows = tuple(
+        (short_digest(refused.model), refused.code, PROBLEMS[refused.code].title if refused.code in PROBLEMS else "")
+        for refused in told.refused
+    )
+    return (Grid("Models this site says no to", ("Model", "Code", "Because"), rows),) if rows else ()
 
 
 def _value(metric: MetricEstimate, place: int) -> str:

@@ -17,22 +17,11 @@ from silo_node.deidentify.written import WrittenCheck
 from silo_node.reports.charts import bars, flow, histogram, montage
 from silo_node.reports.files import write_report
 from silo_node.reports.page import page, paragraph, section, table
+from silo_node.reports.reasons import left_out
 from silo_node.state import Home
 from silo_node.wire.benchmarks import BenchmarkDefinition
-from silo_node.wire.errors import PROBLEMS
 
 MONTAGE_CASES = 24
-_MEANING = {
-    "in-store": "in the store",
-    "other-collection": "of another collection",
-    "other-modality": "of another modality",
-    "spacing": "spacing outside the range",
-    "size": "size outside the range",
-    "unlabelled": "without a label",
-    "one-case-a-patient": "further cases of a patient",
-    "copies-with-other-labels": "copies that contradict each other",
-    "duplicate-pixels": "the same picture again",
-}
 
 
 @dataclass(frozen=True)
@@ -106,17 +95,11 @@ def _boxes(steps: Sequence[Step]) -> list[tuple[str, str, str]]:
     return [
         (
             f"{step.cases:,} cases, {step.patients:,} patients",
-            f"{step.left_out:,} {_meaning(step.reason)}" if step.left_out else "",
+            f"{step.left_out:,} {left_out(step.reason)}" if step.left_out else "",
             "",
         )
         for step in shown
     ]
-
-
-def _meaning(reason: str) -> str:
-    if reason.startswith(("include-", "exclude-")):
-        return "by the query's " + reason.partition("-")[2].replace("_", " ")
-    return _MEANING.get(reason) or (PROBLEMS[reason].title.lower() if reason in PROBLEMS else reason)
 
 
 def _splits(found: Quality, definition: BenchmarkDefinition) -> str:

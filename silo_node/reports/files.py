@@ -16,6 +16,15 @@ def write_report(home: Home, name: str, html: str, document: dict[str, Any]) -> 
     return folder / f"{name}.html"
 
 
+def read_report(home: Home, name: str) -> dict[str, Any] | None:
+    """Return a report's facts, or None where there is no report."""
+    try:
+        found: dict[str, Any] = json.loads((home.reports / f"{name}.json").read_bytes())
+    except FileNotFoundError:
+        return None
+    return found
+
+
 def drop_report(home: Home, name: str) -> None:
     """Remove a report, its pictures with it."""
     for suffix in (".html", ".json"):

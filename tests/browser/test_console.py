@@ -1,5 +1,6 @@
 """A silo's console in a browser: accessible, silent on the console, and whole without JavaScript."""
 
+import fcntl
 import os
 import re
 from collections.abc import Iterator
@@ -11,20 +12,28 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
+from silo_node.agent.consents import consider
 from silo_node.agent.tasks import TaskBook
+from silo_node.identity import load_identity
 from silo_node.journal import Journal
 from silo_node.outbox.box import Item, Outbox
+from silo_node.outbox.words import content
 from silo_node.state import Home
+from silo_node.wire.benchmarks import BenchmarkReference
 from tests.browser.console import RunningConsole, running_console
 from tests.browser.reading import NARROW, RULES, WIDE, overflow, reading
-from tests.silo.furnished import furnish
+from tests.silo.furnished import consent, furnish
+from tests.silo.stand_in import StandIn
 
 pytestmark = pytest.mark.browser
 PAGES = (
     "/",
     "/approvals",
     "/work",
+    "/work/task-00000003",
     "/cohorts",
+    "/cohorts/new",
+    "/cohorts/build",
     "/studies",
     "/left",
     "/left?show=all",
@@ -37,9 +46,25 @@ PAGES = (
 @pytest.fixture(scope="module")
 def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningConsole]:
     folder = tmp_path_factory.mktemp("console")
-    home, _ = furnish(folder)
+    home, hub = furnish(folder)
+    take_part(home, hub)
     with running_console(home, folder) as running:
         yield running
+
+
+def take_part(home: Home, hub: StandIn) -> None:
+    """Say yes to a second study, so that there is a consent to end."""
+    journal, identity = Journal(home), load_identity(home)
+    registration = next(found for found in Outbox(journal).items() if found.kind == "cohort-registration")
+    first = consent(hub, BenchmarkReference.model_validate(content(registration)["benchmark"]))
+    plan = first.plan.model_copy(update={"name": "hearts_together", "title": "Hearts together"})
+    asked = {"association_id": "assoc-87654321", "study_id": "study-2m4n6p8q", "plan": plan}
+    item = consider(home, identity, journal, first.model_copy(update=asked))
+    assert item is not None
+    Outbox(journal).release(item.item_id, "j.fischer")
+    Outbox(journal).sending(item.item_id)
+    Outbox(journal).acknowledged(item.item_id, "{}")
+    journal.close()
 
 
 def enter(page: Page, console: RunningConsole) -> None:
@@ -125,6 +150,54 @@ def test_a_study_is_said_no_to(browser: Browser, console: RunningConsole) -> Non
         expect(page.locator(".notice")).to_contain_text("It stays here, by m.okafor")
         page.goto(f"{console.url}/studies")
         expect(page.locator(".cards")).to_contain_text("no; ")
+
+
+def test_a_cohort_is_built_without_javascript(browser: Browser, console: RunningConsole, tmp_path: Path) -> None:
+    """With a table of labels and a query; the page that tells how it went is looked at by axe, light and dark."""
+    table = tmp_path / "findings.csv"
+    table.write_text("patient,label\n" + "".join(f"P{n:06d},{n % 2}\n" for n in range(60)))
+    with reading(browser, java_script_enabled=False, viewport=WIDE) as page:
+        page.goto(console.link())
+        page.get_by_role("button", name="Open the console").click()
+        page.get_by_role("link", name="Cohorts").click()
+        page.get_by_role("link", name="Build a cohort").click()
+        page.get_by_label("Taken in under the name").select_option("little_xray")
+        page.locator("select[name=definition]").select_option(label="Little X-rays (little_xray 1)")
+        page.get_by_label("Labels, where the images came without").set_input_files(table)
+        page.get_by_label("One case of each patient").check()
+        page.get_by_role("button", name="Build the cohort").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("A cohort being built")
+        with console.home.console_build_lock.open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH)
+        page.reload()
+        expect(page.get_by_role("heading", name="The cohort is frozen")).to_be_visible()
+        expect(page.get_by_role("heading", name="Quality")).to_be_visible()
+        page.get_by_role("link", name="Look at what registering would tell the hub").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Little X-rays")
+    for scheme, viewport in (("light", NARROW), ("dark", WIDE)):
+        with reading(browser, color_scheme=scheme, viewport=viewport) as page:
+            enter(page, console)
+            for path in ("/cohorts/build", "/cohorts/new"):
+                page.goto(console.url + path)
+                for summary in page.locator("summary").all():
+                    summary.click()
+                assert violations(page) == [], path
+                assert overflow(page) == 0, path
+
+
+def test_a_consent_that_was_given_is_ended(browser: Browser, console: RunningConsole) -> None:
+    """Only after the box says that no further part is wanted."""
+    with reading(browser, viewport=NARROW) as page:
+        enter(page, console)
+        page.goto(f"{console.url}/studies")
+        button = page.get_by_role("button", name=re.compile("End the consent ?: Hearts together"))
+        button.click()
+        assert page.url.endswith("/studies")
+        expect(page.locator(".notice")).to_have_count(0)
+        page.get_by_label("Take no further part in Hearts together").check()
+        button.click()
+        expect(page.locator(".notice")).to_contain_text("The consent is ended")
+        expect(button).to_have_count(0)
 
 
 def test_progress_is_shown_as_it_is_made(browser: Browser, console: RunningConsole) -> None:

@@ -137,6 +137,8 @@ def test_the_policy_is_shown_whole_and_checked(run: Run, printed: Callable[..., 
     nothing = ["No benchmark is allowed, so this site takes part in nothing."]
     assert printed(home.path, "policy", "check") == {"valid": True, "file": None, "notes": nothing}
     assert "rule benchmarks.allow decided" in run(home.path, "policy", "explain", "--benchmark", "one").out
+    imagined = printed(home.path, "policy", "explain", "--benchmark", "one", "--organisation", "A", "--tier", "3")
+    assert [(model["owner"], model["rule"]) for model in imagined["models"]] == [("A", "model_tiers")]
     joined = printed(home.path, "policy", "explain", "--benchmark", "one", "--study", "lungs")
     assert (joined["verdict"], joined["rule"]) == ("refuse", "benchmarks.allow")
     assert run(home.path, "policy", "explain").status == 1

@@ -257,10 +257,16 @@ def test_every_finding_has_its_card_and_every_card_its_page(home: Home) -> None:
 
 def test_status_repeats_what_the_doctor_found(tmp_path: Path) -> None:
     home = Home(tmp_path).create()
-    keep_report(home, [Finding("SN-NET-005", "failed", "not trusted", "trust it"), Finding("SN-DSK-001", "well", "ok")])
+    findings = [
+        Finding("SN-NET-005", "failed", "not trusted", "trust it"),
+        Finding("SN-CLK-001", "warning", "half a minute off", "set it"),
+        Finding("SN-DSK-001", "well", "ok"),
+    ]
+    keep_report(home, findings)
     assert last_report(home) is not None
     warnings = {warning["code"]: warning["text"] for warning in overview(home, load_config(home))["warnings"]}
     assert "trust it" in warnings["SN-NET-005"]
+    assert "set it" in warnings["SN-CLK-001"]
     assert "SN-DSK-001" not in warnings
 
 

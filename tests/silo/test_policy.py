@@ -20,6 +20,7 @@ from silo_node.policy import (
     decide_evaluation,
     decide_learning,
     decide_models,
+    decide_question,
     decide_release,
     decide_round,
     decide_spending,
@@ -31,7 +32,7 @@ from silo_node.policy.budget import Ledger, Spent
 from silo_node.policy.decisions import Released
 from silo_node.policy.hours import is_quiet
 from silo_node.policy.rules import TEMPLATE
-from silo_node.policy.words import consequences, explained, explanation
+from silo_node.policy.words import ExplainedModel, Explanation, consequences, explained, explanation
 from silo_node.state import Home
 from silo_node.wire.benchmarks import BenchmarkReference
 from silo_node.wire.errors import PROBLEMS, ConfigError, PolicyRefusal
@@ -253,13 +254,35 @@ def test_a_no_to_one_model_leaves_the_others() -> None:
 
 def test_an_explanation_shows_every_rule_up_to_the_one_that_decided() -> None:
     """In words for a person, and as the same values for a program."""
-    decision = decide_evaluation(policy(minimum_cohort=200), EVALUATION)
-    text = explained(decision)
+    found = Explanation(decide_evaluation(policy(minimum_cohort=200), EVALUATION))
+    text = explained(found)
     assert text.startswith("No [policy-minimum-cohort]: rule minimum_cohort decided.")
     assert "yes  benchmarks.allow: benchmark 'chest_phantom' is on the list" in text
     assert "no   minimum_cohort: the cohort has 100 cases, and 200 are the fewest" in text
-    assert explanation(decision)["checks"][-1]["code"] == "policy-minimum-cohort"
-    assert "A person decides" in explained(decide_consent(policy(), plan(), 100))
+    assert explanation(found)["checks"][-1]["code"] == "policy-minimum-cohort"
+    assert "A person decides" in explained(Explanation(decide_consent(policy(), plan(), 100)))
+
+
+def test_an_explanation_shows_for_each_model_which_rule_decided() -> None:
+    """The request stands while one model is served; where none is, the first one's rule decided it all."""
+    rules = policy(requesters={"organisations": ["A"]})
+    asked = [AskedModel(f"blake3:{letter * 64}", owner, tier) for letter, owner, tier in (("a", "A", 2), ("b", "B", 1))]
+    decisions = decide_models(rules, "chest_phantom", asked)
+    models = tuple(ExplainedModel(model.digest, model.owner, decisions[model.digest]) for model in asked)
+    whole = decide_question(rules, EVALUATION)
+    none_left = Explanation(whole, models)
+    assert (none_left.outcome.verdict, none_left.outcome.rule) == ("refuse", "model_tiers")
+    served = ExplainedModel(DIGEST, "A", decide_models(rules, "chest_phantom", [AskedModel(DIGEST, "A", 1)])[DIGEST])
+    mixed = Explanation(whole, (*models, served))
+    text = explained(mixed)
+    assert text.startswith("Yes: rule benchmarks.allow decided.")
+    assert f"{asked[0].digest} of A: No [policy-model-tier]: rule model_tiers decided." in text
+    assert f"{asked[1].digest} of B: No [policy-requester]: rule requesters.organisations decided." in text
+    assert [model["rule"] for model in explanation(mixed)["models"]] == [
+        "model_tiers",
+        "requesters.organisations",
+        "model_tiers",
+    ]
 
 
 @pytest.mark.parametrize(

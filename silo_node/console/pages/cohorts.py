@@ -8,7 +8,9 @@ from werkzeug.wrappers import Response as AnyResponse
 from silo_node.benchmarks import known_benchmark
 from silo_node.catalogue import Catalogue, CohortRow
 from silo_node.cohorts.registry import find_cohort, prepare_registration, retire_cohort
+from silo_node.console.builds import last_build
 from silo_node.console.desk import desk, signed_in
+from silo_node.console.pages.building import quality_of
 from silo_node.console.statements import Background, Statement, statement
 from silo_node.console.words import COHORT_STATES, moment, reason
 from silo_node.identity import dial
@@ -26,8 +28,14 @@ blueprint = Blueprint("cohorts", __name__)
 def listed() -> str:
     """List the cohorts, what was taken in, and what was refused at intake."""
     cohorts, cases, quarantine = _holdings()
+    build = last_build(desk().home)
     return render_template(
-        "cohorts.html", cohorts=[_line(row) for row in cohorts], cases=cases, quarantine=quarantine, reason=reason
+        "cohorts.html",
+        cohorts=[_line(row) for row in cohorts],
+        cases=cases,
+        quarantine=quarantine,
+        reason=reason,
+        building=build is not None and build.state == "running",
     )
 
 
@@ -41,7 +49,13 @@ def shown(cohort_id: str) -> str:
     except MedSiloError as error:
         problem = error
     return render_template(
-        "cohort.html", row=row, line=_line(row), definition=_definition(row), told=told, problem=problem
+        "cohort.html",
+        row=row,
+        line=_line(row),
+        definition=_definition(row),
+        told=told,
+        problem=problem,
+        quality=quality_of(row.cohort_id),
     )
 
 

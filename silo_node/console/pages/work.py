@@ -6,11 +6,14 @@ from datetime import UTC, datetime
 
 from flask import Blueprint, render_template
 
+from silo_node.agent.asked import explain
 from silo_node.agent.health import Health, read_health
 from silo_node.agent.tasks import TaskBook, TaskRecord
 from silo_node.console.desk import desk
 from silo_node.console.words import TASK_STATES, moment, reason, time_left
+from silo_node.policy.words import verdict_line
 from silo_node.wire.checks import CheckTask
+from silo_node.wire.errors import BadInput, MedSiloError
 from silo_node.wire.statistics import StatisticsTask
 from silo_node.wire.tasks import EvaluationTask, Task
 
@@ -44,6 +47,21 @@ def shown() -> str:
 def live() -> str:
     """Return the part of the page that changes by itself."""
     return render_template("work_live.html", jobs=jobs(), health=health_line())
+
+
+@blueprint.get("/work/<task_id>")
+def why(task_id: str) -> str:
+    """Show which rule decides about a task, and about each model of an evaluation."""
+    with desk().journal() as journal:
+        record = TaskBook(journal).find(task_id)
+        if record is None:
+            raise BadInput("not-found", "see the list of what is running")
+        found, problem = None, None
+        try:
+            found = explain(desk().home, desk().identity(), journal, task_id)
+        except MedSiloError as error:
+            problem = error
+    return render_template("why.html", job=job(record), found=found, problem=problem, verdict=verdict_line)
 
 
 def jobs() -> list[Job]:
