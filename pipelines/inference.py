@@ -21,6 +21,7 @@ from torch import nn
 from pipelines.answers import AnswersGiven
 from pipelines.bundles.bundle import read_bundle
 from pipelines.cohort import CaseEntry, FloatArray, PreparedCase, cases_of, read_case, read_manifest
+from pipelines.device import device_of, granted_device
 from pipelines.job import EvaluateJob, ModelFile
 from pipelines.networks import load_network
 from pipelines.preparation.transforms import build_preprocessing
@@ -44,8 +45,8 @@ class Predictor:
         start = time.perf_counter()
         try:
             with torch.inference_mode():
-                image = torch.from_numpy(self._preprocess(case.image))
-                prediction = self._task.predict(self._network(image[None]))
+                image = torch.from_numpy(self._preprocess(case.image)).to(device_of(self._network))
+                prediction = self._task.predict(self._network(image[None]).cpu())
             scored = self._task.record(prediction, case)  # type: ignore[arg-type]
             return {"failed": False, **scored, "seconds": round(time.perf_counter() - start, 6)}
         except Exception as error:
@@ -85,7 +86,8 @@ def _predictor(
     if model.answers is not None:
         return AnswersGiven(model.answers, entries, question, task, model.seconds)
     bundle = read_bundle(model.path)
-    return Predictor(load_network(bundle), build_preprocessing(bundle.profile.preprocessing), task)
+    network = load_network(bundle).to(granted_device())
+    return Predictor(network, build_preprocessing(bundle.profile.preprocessing), task)
 
 
 def _score(

@@ -84,7 +84,7 @@ def correction(own: Arrays | None, common: Arrays | None, network: nn.Module) ->
         return []
     names = dict(network.named_parameters())
     return [
-        (names[name], torch.from_numpy(_or_nought(common, name) - _or_nought(own, name)))
+        (names[name], torch.from_numpy(_or_nought(common, name) - _or_nought(own, name)).to(names[name].device))
         for name in (common or own or {})
         if name in names
     ]

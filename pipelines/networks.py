@@ -152,8 +152,8 @@ def load_arrays(network: nn.Module, arrays: Arrays) -> None:
 
 
 def to_arrays(network: nn.Module) -> Arrays:
-    """Return copies of the tensors that travel: a later step of training cannot change them."""
-    return {name: tensor.clone().contiguous().numpy() for name, tensor in float_tensors(network).items()}
+    """Return copies of the tensors that travel, on the CPU: a later step of training cannot change them."""
+    return {name: tensor.cpu().clone().contiguous().numpy() for name, tensor in float_tensors(network).items()}
 
 
 def _build(arguments: NetworkArguments) -> nn.Module:

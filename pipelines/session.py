@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 from torch import nn
 
 from pipelines.bundles.bundle import read_bundle
+from pipelines.device import granted_device
 from pipelines.errors import PipelineError
 from pipelines.job import Keeping, Neighbourhood, RoundCommand, RoundEvent, Score, TrainSession
 from pipelines.memory import SiteMemory, correction, mixed, next_control, norm_names
@@ -45,7 +46,14 @@ class TrainingRounds:
         job.out.mkdir(parents=True, exist_ok=True)
         bundle, question = read_bundle(job.bundle), read_question(job.definition)
         trainer, network = open_trainer(
-            bundle, question, job.local, job.cohort, seed=job.seed, privacy=job.privacy, progress=progress
+            bundle,
+            question,
+            job.local,
+            job.cohort,
+            seed=job.seed,
+            privacy=job.privacy,
+            progress=progress,
+            device=granted_device(),
         )
         return cls(trainer, network, job.keeps, rate=job.local.learning_rate, out=job.out, state=job.state)
 

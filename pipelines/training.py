@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from pipelines.bundles.bundle import Bundle
 from pipelines.cohort import CaseSource, cases_of, read_manifest
+from pipelines.device import CPU, device_of
 from pipelines.errors import PipelineError
 from pipelines.inference import Predictor
 from pipelines.job import LocalPrivacy, LocalTraining, Score
@@ -154,7 +155,7 @@ class LocalTrainer(ClientAlgo):
         with torch.no_grad():
             for start in range(0, cases, size):
                 indices = np.arange(start, min(start + size, cases))
-                images, labels = (torch.from_numpy(array) for array in self._validation.batch(indices))
+                images, labels = self._placed(self._validation.batch(indices))
                 total += float(self._task.loss(self._network(images), labels.long())) * len(indices)
         return total / cases if cases and np.isfinite(total) else float("inf")
 
@@ -164,7 +165,9 @@ class LocalTrainer(ClientAlgo):
         expected = float_tensors(self._network)
         if data.weight_type not in (None, WeightType.WEIGHTS) or set(weights) != set(expected):
             raise PipelineError("weights-mismatch", "the global model's tensors are not exactly this network's")
-        arrays = {name: torch.as_tensor(value).detach().float().clone().numpy() for name, value in weights.items()}
+        arrays = {
+            name: torch.as_tensor(value).detach().cpu().float().clone().numpy() for name, value in weights.items()
+        }
         for name, array in arrays.items():
             if array.shape != tuple(expected[name].shape):
                 raise PipelineError("weights-mismatch", f"tensor {name} has another shape")
@@ -195,9 +198,7 @@ class LocalTrainer(ClientAlgo):
         return [(parameter, parameter.detach().clone()) for parameter in self._network.parameters()]
 
     def _step(self, optimiser: torch.optim.Optimizer, indices: Any, random: np.random.Generator, pull: "Pull") -> None:
-        images, labels = (torch.from_numpy(array) for array in self._training.batch(indices))
-        if self._local.augment:
-            images, labels = augment(images, labels, self._question.task == "segmentation", random)
+        images, labels = self._placed(self._training.batch(indices), random if self._local.augment else None)
         optimiser.zero_grad(set_to_none=True)
         loss = self._task.loss(self._network(images), labels.long())
         if not bool(torch.isfinite(loss)):
@@ -205,6 +206,16 @@ class LocalTrainer(ClientAlgo):
         loss.backward()  # type: ignore[no-untyped-call]
         pull.apply()
         optimiser.step()
+
+    def _placed(
+        self, batch: tuple[Any, Any], random: np.random.Generator | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return a batch where the network lies; with ``random`` it is varied first, on the CPU as everywhere."""
+        images, labels = (torch.from_numpy(array) for array in batch)
+        if random is not None:
+            images, labels = augment(images, labels, self._question.task == "segmentation", random)
+        device = device_of(self._network)
+        return images.to(device), labels.to(device)
 
 
 @dataclass(frozen=True)
@@ -284,14 +295,15 @@ def open_trainer(
     seed: int,
     privacy: LocalPrivacy | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    device: torch.device = CPU,
 ) -> tuple[LocalTrainer, nn.Module]:
-    """Return a trainer over a cohort's training and validation splits, and the network it trains.
+    """Return a trainer over a cohort's training and validation splits, and the network it trains, on ``device``.
 
     With ``privacy`` its steps are private; raises ``network-not-private`` where the network cannot be trained so.
     """
     manifest = read_manifest(cohort)
     preprocess = build_preprocessing(bundle.profile.preprocessing)
-    network = load_network(bundle)
+    network = load_network(bundle).to(device)
     cases = cases_of(manifest, "train")
     training = CaseSource(cohort, cases, question, preprocess)
     validation = CaseSource(cohort, cases_of(manifest, "validation"), question, preprocess)

@@ -37,9 +37,6 @@ from pipelines.job import (
 
 logger = logging.getLogger("pipelines.worker")
 PROGRESS_SECONDS = 0.2
-GPU_SHARE = "MEDSILO_GPU_SHARE"
-"""Set by the node where its policy grants a share of a graphics card's memory."""
-
 UNUSED = ("PIL", "pandas", "pyarrow", "pydicom", "rich", "sklearn")
 """What MONAI imports where it is installed and no job needs: a jail starts a second sooner and holds less code."""
 
@@ -148,10 +145,11 @@ def limit_threads(threads: int) -> None:
     """Let torch compute on so many threads: their number changes the last bits of what is trained."""
     import torch
 
+    from pipelines.device import CPU, granted_device, granted_share
+
     torch.set_num_threads(threads)
-    share = float(os.environ.get(GPU_SHARE, "0"))
-    if share > 0 and torch.cuda.is_available():
-        torch.cuda.set_per_process_memory_fraction(share)
+    if granted_device() != CPU:
+        torch.cuda.set_per_process_memory_fraction(granted_share())
 
 
 def _take_standard_output() -> TextIO:

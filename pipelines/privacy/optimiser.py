@@ -46,14 +46,15 @@ class PatientOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no stub
         ``owners`` says for each image which of the ``patients`` it is of. A gradient that is not finite counts as
         nought: to stop there would tell that this patient was drawn.
         """
-        owner = torch.as_tensor(owners, dtype=torch.long)
+        device = self.params[0].device
+        owner = torch.as_tensor(owners, dtype=torch.long, device=device)
         images = torch.bincount(owner, minlength=patients).clamp(min=1)
         for parameter in self.params:
             sample = parameter.grad_sample
-            whole = torch.zeros((patients, *parameter.shape))
+            whole = torch.zeros((patients, *parameter.shape), device=device)
             whole.index_add_(0, owner, sample.reshape(len(owner), *parameter.shape))
             parameter.grad_sample = whole / images.reshape(-1, *([1] * parameter.dim()))
-        finite = torch.ones(patients, dtype=torch.bool)
+        finite = torch.ones(patients, dtype=torch.bool, device=device)
         for parameter in self.params:
             finite &= parameter.grad_sample.reshape(patients, -1).isfinite().all(dim=1)
         if not bool(finite.all()):
@@ -63,7 +64,7 @@ class PatientOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no stub
     def nobody(self) -> None:
         """Take a step without any patient: Poisson sampling may draw none, and the noise is added all the same."""
         for parameter in self.params:
-            parameter.grad_sample = torch.zeros((0, *parameter.shape))
+            parameter.grad_sample = torch.zeros((0, *parameter.shape), device=parameter.device)
 
     def clip_and_accumulate(self) -> None:
         """Clip, and count who was not clipped."""
@@ -77,7 +78,8 @@ class PatientOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no stub
         """Add this step's noise, and let the clipping norm follow its quantile."""
         for parameter in self.params:
             drawn = self._randomness.normal(parameter.numel()) * (self.noise_multiplier * self.max_grad_norm)
-            parameter.grad = parameter.summed_grad + torch.from_numpy(drawn).reshape(parameter.shape).float()
+            noise = torch.from_numpy(drawn).reshape(parameter.shape).float().to(parameter.device)
+            parameter.grad = parameter.summed_grad + noise
             # As Opacus marks it: so that no sum is ever noised twice.
             parameter.summed_grad._processed = True
         self._clipping = replace(self._clipping, norm=self.max_grad_norm)

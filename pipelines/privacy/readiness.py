@@ -61,7 +61,7 @@ def _one_step(trial: nn.Module, shape: tuple[int, ...], before: dict[str, torch.
             expected=2,
             randomness=SecretRandomness(),
         )
-        trial(torch.randn((2, *shape))).square().mean().backward()
+        trial(torch.randn((2, *shape)).to(parameters[0].device)).square().mean().backward()
         if any(getattr(parameter, "grad_sample", None) is None for parameter in parameters):
             return Readiness(False, ABSENT)
         optimiser.gather([0, 1], 2)

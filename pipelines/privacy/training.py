@@ -20,7 +20,7 @@ from pipelines.privacy.optimiser import PatientOptimizer
 from pipelines.privacy.randomness import SecretRandomness
 from pipelines.privacy.readiness import dp_ready, without_inplace
 from pipelines.question import Question
-from pipelines.training import LocalTrainer, Pull, augment, new_optimiser
+from pipelines.training import LocalTrainer, Pull, new_optimiser
 
 IMAGES_AT_A_TIME = 8
 """Images whose single gradients are in memory together; a patient's are never parted."""
@@ -103,9 +103,7 @@ class PrivateTrainer(LocalTrainer):
 
     def _gradients(self, group: list[list[int]], random: np.random.Generator) -> None:
         indices = [index for images in group for index in images]
-        images, labels = (torch.from_numpy(array) for array in self._training.batch(indices))
-        if self._local.augment:
-            images, labels = augment(images, labels, self._question.task == "segmentation", random)
+        images, labels = self._placed(self._training.batch(indices), random if self._local.augment else None)
         logits = self._network(images)
         # Each image's own loss, since a mean over the batch need not be one over images (Dice is not).
         losses = [self._task.loss(logits[n : n + 1], labels[n : n + 1].long()) for n in range(len(indices))]
