@@ -10,7 +10,7 @@ from sqlalchemy import select, text, update
 
 from federation_hub.accounts.tables import AuditEntry, Token
 from federation_hub.db import Database
-from federation_hub.migrations.runner import _config, migrate
+from federation_hub.migrations.runner import alembic_config, migrate
 from federation_hub.silos.keys import forget_nonces
 from federation_hub.silos.tables import RequestNonce, SiloKeyRow
 from silo_node.wire.base import Message
@@ -209,7 +209,7 @@ def test_the_migration_makes_present_keys_the_first_of_their_history(tmp_path: P
     """A hub that was in use before keys could follow one another."""
     database = Database(f"sqlite:///{tmp_path / 'hub.sqlite'}")
     with database.engine.begin() as connection:
-        command.upgrade(_config(connection), "0002")
+        command.upgrade(alembic_config(connection), "0002")
         at = "2026-05-03 00:00:00"
         connection.execute(text(f"INSERT INTO organisation VALUES ('org-1', 'Fir Hospital', '{at}')"))
         connection.execute(
