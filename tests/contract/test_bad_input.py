@@ -35,6 +35,9 @@ WITH_BODY = sorted(
 )
 
 
+HARMLESS = frozenset({b'{"silo_id": null, "reason": null}'})
+
+
 @pytest.fixture(scope="module")
 def walking(showcase_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
     """A filled hub with people and silos."""
@@ -77,8 +80,9 @@ def test_a_hostile_body_never_breaks_anything_and_is_never_echoed_by_a_refusal(
     for body in bodies:
         for answer in ask(walking, method, path, body):
             assert answer.status_code < 500, body[:80]
-            if answer.status_code == 201:
-                # A name is one line of text and may be this one; that it stays text is shown below.
+            if answer.status_code == 201 or body in HARMLESS:
+                # A name is one line of text and may be this one; that it stays text is shown below. And where every
+                # field may be absent, a body that says so of all is as good as none.
                 continue
             assert answer.status_code >= 400, body[:80]
             assert answer.mimetype == "application/problem+json"

@@ -279,13 +279,29 @@ def brightness_auroc(clinic: Clinic, block: dict[str, Any]) -> float:
     return sum(yes > no for no, yes in pairs) / len(pairs)
 
 
-def latest(clinic: Clinic, count: int) -> dict[str, Any]:
-    """Return the content of the newest of so many acknowledged blocks."""
-    wait_for(lambda: len([item for item in clinic.items() if item.kind == "estimate-block"]) >= count)
-    wait_for(lambda: all(item.state == "acknowledged" for item in clinic.items() if item.kind == "estimate-block"))
-    blocks = sorted((item for item in clinic.items() if item.kind == "estimate-block"), key=lambda item: item.created)
-    found: dict[str, Any] = json.loads(blocks[-1].envelope.payload_bytes())
-    return found
+def answered(clinic: Clinic, known: set[str], digest: str) -> dict[str, Any]:
+    """Return the content of an acknowledged block that is not known yet and is about this model."""
+    found: list[dict[str, Any]] = []
+
+    def there() -> bool:
+        blocks = [
+            json.loads(item.envelope.payload_bytes())
+            for item in clinic.items()
+            if item.kind == "estimate-block" and item.state == "acknowledged" and item.item_id not in known
+        ]
+        found[:] = [block for block in blocks if digest in block["models"] or digest in _refused(block)]
+        return bool(found)
+
+    wait_for(there, 600)
+    return found[-1]
+
+
+def blocks_of(clinic: Clinic) -> set[str]:
+    return {item.item_id for item in clinic.items() if item.kind == "estimate-block"}
+
+
+def _refused(block: dict[str, Any]) -> dict[str, str]:
+    return {one["model"]: one["code"] for one in block["refused"]}
 
 
 def test_a_model_that_is_not_run_here_leaves_the_others_and_a_container_runs_once_it_is_let_in(
@@ -300,7 +316,7 @@ def test_a_model_that_is_not_run_here_leaves_the_others_and_a_container_runs_onc
     (tmp_path / "more").mkdir()
     (tmp_path / "more/predict.py").write_text(PREDICT)
     with engine_settings(tmp_path), image("model", tmp_path / "more") as engine:
-        before = len([item for item in clinic.items() if item.kind == "estimate-block"])
+        before = blocks_of(clinic)
         clinic.home.policy_file.write_text(POLICY.format(results="auto"))
         named = ContainerModel(image=engine.image, command=("python3", "/predict.py"))
         asked = read_question(clinic.definition.model_dump(mode="json"))
@@ -309,7 +325,8 @@ def test_a_model_that_is_not_run_here_leaves_the_others_and_a_container_runs_onc
         contained = clinic.submit(tmp_path / "code.zip")
         other = clinic.submit(onnx_bundle(tmp_path / "onnx", clinic.definition))
         with clinic.node():
-            block = latest(clinic, before + 1)
+            block = answered(clinic, before, contained.digest)
+            after = blocks_of(clinic)
         assert {one["model"]: one["code"] for one in block["refused"]} == {
             contained.digest: "policy-model-tier",
             other.digest: "policy-model-tier",
@@ -322,7 +339,7 @@ def test_a_model_that_is_not_run_here_leaves_the_others_and_a_container_runs_onc
         owner = Person(hub.url, hub.admin_token)
         owner.do("POST", f"/benchmarks/{clinic.definition.name}/1/evaluations")
         with clinic.node():
-            second = latest(clinic, before + 2)
+            second = answered(clinic, after, contained.digest)
     clinic.home.config_file.write_text('provenance = "synthetic"\n')
     assert {one["model"]: one["code"] for one in second["refused"]} == {other.digest: "policy-model-tier"}
     place = second["models"].index(contained.digest)
