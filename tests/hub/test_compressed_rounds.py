@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from federation_hub.client.simulation import SimulatedSite, Trainer, simulate
+from federation_hub.client.simulation import Answer, Ask, SimulatedSite, Trainer, simulate
 from federation_hub.config import HubConfig
 from federation_hub.studies.tables import Study
 from pipelines.compression.files import MAGIC
@@ -49,10 +49,12 @@ def trained(site: Site, place: int, number: int) -> Path:
 
 
 def simulated_trainer(folder: Path, place: int) -> Trainer:
-    def train(weights: Path, number: int, validate_only: bool) -> tuple[Path, float]:
-        path = folder / f"trained{place}-{number}"
-        save_file(difference(place, number), path)
-        return path, 0.5
+    def train(ask: Ask) -> Answer:
+        if ask.validate_only:
+            return Answer(None, 0.5)
+        path = folder / f"trained{place}-{ask.round}"
+        save_file(difference(place, ask.round), path)
+        return Answer(path, 0.5)
 
     return train
 
@@ -74,12 +76,13 @@ def test_a_compressed_federation_gives_the_simulations_bytes(federation: Federat
         SimulatedSite(site.silo_id, site.training_cases, simulated_trainer(folder, place))
         for place, site in enumerate(federation.sites)
     ]
-    expected = simulate(plan, start, sites, folder)[-1].model.digest
+    last = simulate(plan, start, sites, folder).committed[-1].folded
+    assert last is not None
     for place, site in enumerate(federation.sites):
         site.report(federation.doors[place], site.claim(federation.doors[place]), None)
     federation.researcher.wait_for(study_id, "completed")
     with federation.hub.services.database.reading() as session:
-        assert session.get_one(Study, study_id).weights_digest == expected
+        assert session.get_one(Study, study_id).weights_digest == last.digest
     left = {path.name for path in federation.hub.services.blobs.scratch.iterdir()}
     assert not left, "no unpacked update stays"
 
