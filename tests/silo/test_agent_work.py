@@ -337,7 +337,7 @@ def test_a_model_that_is_not_run_here_leaves_the_others_and_a_container_runs_onc
         config = f'provenance = "synthetic"\n[sandbox]\ncontainers = "podman"\nimage = "{engine.image}"\n'
         clinic.home.config_file.write_text(config)
         owner = Person(hub.url, hub.admin_token)
-        owner.do("POST", f"/benchmarks/{clinic.definition.name}/1/evaluations")
+        owner.do("POST", f"/benchmarks/{clinic.definition.name}/1/evaluations", "{}")
         with clinic.node():
             second = answered(clinic, after, contained.digest)
     clinic.home.config_file.write_text('provenance = "synthetic"\n')
