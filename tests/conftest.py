@@ -1,4 +1,7 @@
-"""Fixtures every test may use: the hub as a real process, and the hub's application in this one."""
+"""Fixtures every test may use: the hub as a real process, its application in this one, a full one, and a browser.
+
+A fixture that several folders use is here and nowhere imported: an imported one would be made once more.
+"""
 
 import json
 import os
@@ -13,6 +16,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from playwright.sync_api import Browser
 
 from federation_hub.accounts.service import ensure_admin
 from federation_hub.app import build_services, create_app
@@ -21,7 +25,9 @@ from federation_hub.db import Database
 from federation_hub.logging import configure_logging
 from federation_hub.migrations.runner import migrate
 from federation_hub.services import EXTENSION, Services
-from tests.hub.federation import Caller, Federation
+from tests.browser.chromium import CHROMIUM, chromium
+from tests.hub.federation import Caller, Federation, hub_at
+from tests.hub.showcase import fill
 
 _START_SECONDS = 60
 configure_logging(as_json=True, verbose=False)
@@ -139,3 +145,31 @@ def admin_token(hub_config: HubConfig) -> str:
 def federation(app: Flask, admin_token: str) -> Federation:
     """A fresh hub with its admin, driven through its routes; silos and people are added as a test needs them."""
     return Federation(app, Caller(app.test_client(), admin_token))
+
+
+@pytest.fixture(scope="session")
+def showcase_home(migrated_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home folder of a hub with a full board and a study, to be copied and never written."""
+    home = tmp_path_factory.mktemp("showcase") / "hub"
+    shutil.copytree(migrated_home, home)
+    for federation in hub_at(home):
+        fill(federation)
+    return home
+
+
+@pytest.fixture
+def filled(showcase_home: Path, tmp_path: Path) -> Iterator[Federation]:
+    """A hub of the test's own with a full board and a study."""
+    home = tmp_path / "filled"
+    shutil.copytree(showcase_home, home)
+    yield from hub_at(home)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium; tests are skipped where there is none, but never in CI."""
+    if not CHROMIUM.exists():
+        assert os.environ.get("CI") != "true", "CI must have chromium"
+        pytest.skip("needs chromium: apt-get install chromium")
+    with chromium() as running:
+        yield running

@@ -14,16 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 from federation_hub.accounts.service import ensure_admin
 from federation_hub.config import HubConfig
 from federation_hub.db import Database
 from federation_hub.logging import configure_logging
 from federation_hub.migrations.runner import migrate
-from tests.browser.conftest import ARGUMENTS, CHROMIUM
+from tests.browser.chromium import chromium
 from tests.browser.serving import BOARD, serving
-from tests.hub.conftest import hub_at
+from tests.hub.federation import hub_at
 from tests.hub.showcase import fill
 
 SCALE, COLOURS = 1.5, 64
@@ -93,15 +93,13 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--hub", help="address of a running hub; only the leaderboard is taken there")
     given = parser.parse_args()
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=list(ARGUMENTS))
+    with chromium() as browser:
         if given.hub is not None:
             take(browser, given.hub.rstrip("/") + BOARD, PICTURES[0], given.folder)
         else:
             with filled_hub() as (url, pages):
                 for picture in PICTURES:
                     take(browser, url + pages[picture.page], picture, given.folder)
-        browser.close()
 
 
 if __name__ == "__main__":

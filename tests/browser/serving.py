@@ -13,8 +13,7 @@ from federation_hub.evaluations.tables import Evaluation
 from federation_hub.leaderboards.service import latest
 from federation_hub.leaderboards.tables import Snapshot
 from federation_hub.studies.tables import Study
-from tests.hub.conftest import hub_at
-from tests.hub.federation import Federation
+from tests.hub.federation import Federation, hub_at
 
 BOARD = "/benchmarks/chest_phantom"
 

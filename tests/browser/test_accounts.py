@@ -19,8 +19,7 @@ from federation_hub.accounts.tables import Person
 from federation_hub.db import now
 from tests.browser.reading import NARROW, RULES, WIDE, overflow, reading
 from tests.hub.browsing import PASSWORD, invited
-from tests.hub.conftest import hub_at
-from tests.hub.federation import Federation
+from tests.hub.federation import Federation, hub_at
 
 pytestmark = pytest.mark.browser
 PAGES = ("/dashboard", "/account", "/account/tokens", "/device", "/admin/people", "/admin/silos", "/audit")

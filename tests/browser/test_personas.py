@@ -16,8 +16,7 @@ from werkzeug.serving import make_server
 from silo_node.wire.benchmarks import BenchmarkDefinition
 from tests.browser.reading import NARROW, RULES, WIDE, overflow, reading
 from tests.hub.browsing import PASSWORD, invited, visitor
-from tests.hub.conftest import hub_at
-from tests.hub.federation import Federation, SiloCaller, bundle_bytes, definition
+from tests.hub.federation import Federation, SiloCaller, bundle_bytes, definition, hub_at
 from tests.hub.test_entries import LAW, phase, reporting
 
 pytestmark = pytest.mark.browser

@@ -13,9 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.walking import CALLERS, Walk, walk
-from tests.hub.conftest import showcase_home
 
-__all__ = ["showcase_home"]
 MATRIX = Path(__file__).with_name("access.csv")
 
 

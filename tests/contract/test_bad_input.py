@@ -13,9 +13,7 @@ from federation_hub.cli.reference import whole_document
 from silo_node.wire.versions import CURRENT, HEADER
 from tests.contract.walking import Walk, walk
 from tests.hub.browsing import Visitor
-from tests.hub.conftest import showcase_home
 
-__all__ = ["showcase_home"]
 MARK = "Doe^Jane"
 HOSTILE = (
     f"{MARK}'; DROP TABLE person; --",

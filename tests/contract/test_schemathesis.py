@@ -17,7 +17,6 @@ from hypothesis import HealthCheck, Phase, settings
 from federation_hub.cli.reference import whole_document
 from silo_node.wire.versions import CURRENT, HEADER
 from tests.contract.walking import Walk, walk
-from tests.hub.conftest import showcase_home
 
 with warnings.catch_warnings():
     # Its imports use deprecated parts of other packages.
@@ -30,7 +29,6 @@ with warnings.catch_warnings():
         status_code_conformance,
     )
 
-__all__ = ["showcase_home"]
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 EXAMPLES = int(os.environ.get("MEDSILO_FUZZ_EXAMPLES", "3"))
 CHECKS = (not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance)

@@ -29,6 +29,7 @@ from federation_hub.silos.tables import Cohort, Silo
 from federation_hub.storage.tables import Upload
 from federation_hub.studies.tables import Study
 from silo_node.wire.versions import CURRENT, HEADER
+from tests.hub.showcase import PRETENDERS
 
 CALLERS = ("anonymous", *ROLES, "stranger", "silo", "other-silo")
 """``stranger`` has every role but the admin's, in an organisation nothing belongs to; ``silo`` is the hospital whose
@@ -132,6 +133,7 @@ class Walk:
             def first(column: object, *conditions: object) -> str:
                 return str(session.scalars(select(column).where(*conditions)).first())  # type: ignore[call-overload]
 
+            model = first(Model.digest, Model.card["name"].as_string() == PRETENDERS[0].name)
             return {
                 "name": "chest_phantom",
                 "version": "1",
@@ -146,10 +148,10 @@ class Walk:
                 "task_id": first(TaskRow.id, TaskRow.silo_id == self.silo.id),
                 "study_id": first(Study.id),
                 "upload_id": first(Upload.id),
-                "models.digest": first(Model.digest),
-                "badge.digest": first(Model.digest),
-                "blobs.digest": first(Model.digest),
-                "snapshots.digest": first(Snapshot.digest),
+                "models.digest": model,
+                "badge.digest": model,
+                "blobs.digest": model,
+                "snapshots.digest": first(Snapshot.digest, Snapshot.superseded_by.is_(None)),
                 "tag": "x",
                 "assets.name": "style.css",
                 "organisation": first(Silo.name, mine),

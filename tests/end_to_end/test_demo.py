@@ -12,7 +12,6 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from silo_node.outbox.egress_log import EgressLog
-from tests.browser.conftest import browser
 from tests.browser.reading import TWO_WAYS, look_at, reading
 from tests.browser.serving import serving
 from tests.end_to_end.demonstration import (
@@ -28,7 +27,6 @@ from tests.end_to_end.demonstration import (
 from tests.proxy import Proxy, recording_proxy
 from tests.seen import silo_bodies, statements_in, undeclared, unseen
 
-__all__ = ["browser"]
 pytestmark = pytest.mark.slow
 
 

@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +16,8 @@ from safetensors.numpy import save
 from werkzeug.test import TestResponse
 
 from federation_hub.accounts.service import add_person
+from federation_hub.app import build_services, create_app
+from federation_hub.config import HubConfig
 from federation_hub.services import EXTENSION, Services
 from pipelines.bundles import pack_bundle
 from pipelines.bundles.metadata import new_metadata
@@ -305,3 +308,12 @@ class Federation:
         with self.services.database.reading() as session:
             rows = session.query(AuditEntry).filter_by(subject=subject).order_by(AuditEntry.id)
             return [(row.action, row.before, row.after) for row in rows]
+
+
+def hub_at(home: Path) -> Iterator[Federation]:
+    """Yield the hub whose state is in a folder."""
+    config = HubConfig(home=home, lease_seconds=30)
+    services = build_services(config)
+    app = create_app(config, services=services)
+    yield Federation(app, Caller(app.test_client(), config.admin_token_path.read_text().strip()))
+    services.database.close()

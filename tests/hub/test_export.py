@@ -18,8 +18,7 @@ from federation_hub.leaderboards.tables import Snapshot
 from federation_hub.silos.tables import Silo
 from silo_node.wire.digests import digest_bytes
 from silo_node.wire.errors import BadInput, IntegrityError
-from tests.hub.conftest import hub_at
-from tests.hub.federation import Federation
+from tests.hub.federation import Federation, hub_at
 from tests.hub.test_leaderboard_service import publish_as
 
 LINK = re.compile(r'\b(?:href|src)="([^"]*)"')

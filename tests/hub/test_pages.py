@@ -26,8 +26,7 @@ from federation_hub.studies.tables import Study, StudyUpdate
 from federation_hub.web.headers import CONTENT_SECURITY_POLICY
 from tests.hub import showcase
 from tests.hub.boards import board, entry
-from tests.hub.conftest import hub_at
-from tests.hub.federation import Federation, bundle_bytes
+from tests.hub.federation import Federation, bundle_bytes, hub_at
 from tests.hub.reading import Page, flat, read
 
 BOARD = "/benchmarks/chest_phantom"

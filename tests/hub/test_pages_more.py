@@ -21,8 +21,7 @@ from federation_hub.silos.tables import Silo
 from federation_hub.studies.tables import Study
 from federation_hub.web.assets import ASSETS, OWN
 from tests.hub.browsing import signed_in, visitor
-from tests.hub.conftest import hub_at
-from tests.hub.federation import Federation, bundle_bytes
+from tests.hub.federation import Federation, bundle_bytes, hub_at
 from tests.hub.reading import flat, read
 from tests.hub.showcase import name_site
 
