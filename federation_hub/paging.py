@@ -9,6 +9,7 @@ import binascii
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -50,7 +51,7 @@ def page(
 ) -> Page[T]:
     """Return the page of a query, ordered by ``keys``, which together must be unique; raises ``malformed-message``."""
     if query.cursor is not None:
-        statement = statement.where(_after(keys, _read(query.cursor, len(keys)), newest_first))
+        statement = statement.where(_after(keys, _read(query.cursor, keys), newest_first))
     ordered = statement.order_by(*(key.desc() if newest_first else key.asc() for key in keys))
     rows = session.scalars(ordered.limit(query.limit + 1)).all()
     kept = rows[: query.limit]
@@ -65,18 +66,29 @@ def _after(keys: Sequence[InstrumentedAttribute[Any]], values: list[Any], newest
 
 
 def _write(values: list[Any]) -> str:
-    return base64.urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
+    plain = [value.isoformat() if isinstance(value, datetime) else value for value in values]
+    return base64.urlsafe_b64encode(json.dumps(plain).encode()).decode().rstrip("=")
 
 
-def _read(cursor: str, length: int) -> list[Any]:
+def _read(cursor: str, keys: Sequence[InstrumentedAttribute[Any]]) -> list[Any]:
     try:
         values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (binascii.Error, ValueError, RecursionError):
         raise MalformedMessage(fields=("cursor",)) from None
-    if not isinstance(values, list) or len(values) != length or not all(_is_key(value) for value in values):
+    if not isinstance(values, list) or len(values) != len(keys):
         raise MalformedMessage(fields=("cursor",))
-    return values
+    return [_key(value, key.type.python_type) for value, key in zip(values, keys, strict=True)]
 
 
-def _is_key(value: Any) -> bool:
-    return isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**62)
+def _key(value: Any, kind: type) -> Any:
+    """Return a value of a cursor as its column holds it; raises ``malformed-message`` for what no column can hold."""
+    try:
+        if kind is int and type(value) is int and 0 <= value < 2**62:
+            return value
+        if kind is datetime:
+            return datetime.fromisoformat(value).astimezone(UTC)
+        if kind is str and "\x00" not in value and value.encode():
+            return value
+    except (TypeError, ValueError, OverflowError, AttributeError):
+        pass
+    raise MalformedMessage(fields=("cursor",))

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import quote
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import BaseModel, TypeAdapter
@@ -20,7 +21,7 @@ from silo_node.transport import API, Transport, parsed
 from silo_node.wire.base import Digest, Identifier, Message, Name
 from silo_node.wire.benchmarks import BenchmarkDefinition, BenchmarkReference
 from silo_node.wire.canonical import message_digest
-from silo_node.wire.cohorts import CohortRecord
+from silo_node.wire.cohorts import AssociationView, CohortRecord
 from silo_node.wire.digests import hex_part
 from silo_node.wire.enrolment import (
     EnrolmentReceipt,
@@ -30,7 +31,7 @@ from silo_node.wire.enrolment import (
     SiloStatus,
 )
 from silo_node.wire.envelope import Envelope
-from silo_node.wire.errors import IntegrityError
+from silo_node.wire.errors import HubUnavailable, IntegrityError
 from silo_node.wire.intake import IntakeEntry, IntakeLog
 from silo_node.wire.masking import MaskingView
 from silo_node.wire.models import ModelReference
@@ -46,6 +47,8 @@ from silo_node.wire.tasks import (
 from silo_node.wire.transfers import BlobPurpose, BlobReference
 
 M = TypeVar("M", bound=BaseModel)
+P = TypeVar("P", "_BenchmarkList", SiloAssociations)
+_MOST_PAGES = 40
 _IDENTIFIER: TypeAdapter[str] = TypeAdapter(Identifier)
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
 
@@ -68,6 +71,7 @@ class BenchmarkLine(BaseModel):
 
 class _BenchmarkList(BaseModel):
     benchmarks: tuple[BenchmarkLine, ...]
+    next: str | None = None
 
 
 class Hub:
@@ -108,7 +112,7 @@ class Hub:
 
     def benchmarks(self) -> tuple[BenchmarkLine, ...]:
         """Ask which benchmarks there are."""
-        return self._get("/benchmarks", _BenchmarkList).benchmarks
+        return tuple(line for page in self._pages("/benchmarks", _BenchmarkList) for line in page.benchmarks)
 
     def benchmark(self, name: str, version: int) -> tuple[BenchmarkDefinition, BenchmarkReference]:
         """Fetch a benchmark version; raises ``digest-mismatch`` where it is not what its digest says."""
@@ -128,9 +132,9 @@ class Hub:
         """Tell the hub that a cohort is gone; its past results stay."""
         self._transport.request("POST", f"/silo/cohorts/{_checked(cohort_id)}/retire").close()
 
-    def associations(self) -> SiloAssociations:
+    def associations(self) -> tuple[AssociationView, ...]:
         """Ask for everything that was asked of the silo, or by it."""
-        return self._get("/silo/associations", SiloAssociations)
+        return tuple(one for page in self._pages("/silo/associations", SiloAssociations) for one in page.associations)
 
     def decide(self, association_id: str, decision: Envelope) -> None:
         """Hand in a signed yes or no."""
@@ -194,6 +198,17 @@ class Hub:
 
     def _get(self, path: str, kind: type[M]) -> M:
         return parsed(self._transport.request("GET", path), kind)
+
+    def _pages(self, path: str, kind: type[P]) -> Iterator[P]:
+        """Yield a list page by page; raises ``hub-answer-unreadable`` where a hub never comes to its end."""
+        cursor: str | None = None
+        for _ in range(_MOST_PAGES):
+            found = self._get(path if cursor is None else f"{path}?cursor={quote(cursor, safe='')}", kind)
+            yield found
+            cursor = found.next
+            if cursor is None:
+                return
+        raise HubUnavailable("hub-answer-unreadable", f"more than {_MOST_PAGES} pages of a list")
 
     def _post(self, template: str, message: Message, kind: type[M], identifier: str = "") -> M:
         cleared = self._gate.message(message, method="POST", path=API + template.format("{id}"), subject=identifier)

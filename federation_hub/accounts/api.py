@@ -33,7 +33,7 @@ from federation_hub.accounts.service import (
     set_active,
     set_roles,
 )
-from federation_hub.accounts.tables import Organisation, Person
+from federation_hub.accounts.tables import Organisation, Person, Token
 from federation_hub.accounts.trail import READERS, TrailQuery
 from federation_hub.accounts.views import organisation_views, person_views, token_view, tokens_in_force
 from federation_hub.api import PERSON, current_actor, route
@@ -61,11 +61,13 @@ def me() -> Me:
     )
 
 
-@route(blueprint, "GET", "/tokens", returns=TokenList, roles=PERSON)
-def tokens() -> TokenList:
-    """List one's own tokens that work."""
+@route(blueprint, "GET", "/tokens", query=PageQuery, returns=TokenList, roles=PERSON)
+def tokens(query: PageQuery) -> TokenList:
+    """List one's own tokens that work, the newest first."""
     with services().database.reading() as session:
-        return TokenList(tokens=tokens_in_force(session, current_actor().id, now()))
+        own = tokens_in_force(current_actor().id, now())
+        found = page(session, own, query, Token.created, Token.id, newest_first=True)
+        return TokenList(tokens=tuple(token_view(row) for row in found.rows), next=found.next)
 
 
 @route(blueprint, "POST", "/tokens", body=TokenWish, returns=TokenIssued, status=201, roles=PERSON)

@@ -52,6 +52,7 @@ class TokenList(Message):
     """One's tokens in force."""
 
     tokens: tuple[TokenView, ...]
+    next: str | None = None
 
 
 class PersonInvitation(Message):

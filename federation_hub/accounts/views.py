@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session
 
 from federation_hub.accounts.messages import OrganisationView, PersonView, TokenView
@@ -50,11 +50,10 @@ def organisation_views(session: Session, rows: Sequence[Organisation]) -> tuple[
     )
 
 
-def tokens_in_force(session: Session, person_id: str, at: datetime) -> tuple[TokenView, ...]:
-    """Return a person's tokens that work, the newest first."""
-    own = select(Token).where(Token.person_id == person_id, Token.revoked.is_(None))
-    rows = session.scalars(own.order_by(Token.created.desc(), Token.id))
-    return tuple(token_view(row) for row in rows if row.expires is None or row.expires > at)
+def tokens_in_force(person_id: str, at: datetime) -> Select[Token]:
+    """Select a person's tokens that work."""
+    lasting = or_(Token.expires.is_(None), Token.expires > at)
+    return select(Token).where(Token.person_id == person_id, Token.revoked.is_(None), lasting)
 
 
 def token_view(row: Token) -> TokenView:

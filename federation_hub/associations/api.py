@@ -1,17 +1,20 @@
 """Routes of consent: a person's decisions, and a silo's signed ones."""
 
+from collections.abc import Mapping, Sequence
+
 from flask import Blueprint
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from federation_hub.accounts.actors import Actor
 from federation_hub.api import PERSON, SILO, current_actor, route
-from federation_hub.associations.decisions import association_of_id, consent_of, decide
+from federation_hub.associations.decisions import association_of_id, benchmarks_of, concerning, consent_about, decide
 from federation_hub.associations.messages import AssociationList, AssociationRecord, Decision
 from federation_hub.associations.service import judge_decision
 from federation_hub.associations.tables import Association
 from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.neighbours.service import keep_key
+from federation_hub.paging import PageQuery, page
 from federation_hub.services import services
 from federation_hub.silos.signed import open_signed
 from federation_hub.silos.tables import Cohort
@@ -23,14 +26,15 @@ from silo_node.wire.tasks import SiloAssociations
 blueprint = Blueprint("associations", __name__)
 
 
-@route(blueprint, "GET", "/associations", returns=AssociationList, roles=PERSON)
-def associations() -> AssociationList:
-    """List what was asked of this person's side, or by it."""
+@route(blueprint, "GET", "/associations", query=PageQuery, returns=AssociationList, roles=PERSON)
+def associations(query: PageQuery) -> AssociationList:
+    """List what was asked of this person's side, or by it, the oldest first."""
     actor = current_actor()
     with services().database.reading() as session:
-        rows = session.scalars(select(Association).order_by(Association.created)).all()
-        seen = [row for row in rows if _concerns(session, row, actor)]
-        return AssociationList(associations=tuple(_record(session, row, actor) for row in seen))
+        found = page(session, concerning(actor), query, Association.created, Association.id)
+        benchmarks = benchmarks_of(session, found.rows)
+        rows = tuple(_record(row, benchmarks[row.benchmark_id], actor) for row in found.rows)
+    return AssociationList(associations=rows, next=found.next)
 
 
 @route(
@@ -47,15 +51,16 @@ def decide_as_person(association_id: str, body: Decision) -> AssociationRecord:
     with services().database.session() as session:
         association = association_of_id(session, association_id)
         decide(session, association, approve=body.approve, actor=actor, reason=body.reason)
-        return _record(session, association, actor)
+        return _record(association, session.get_one(Benchmark, association.benchmark_id), actor)
 
 
-@route(blueprint, "GET", "/silo/associations", returns=SiloAssociations, roles=SILO)
-def silo_associations() -> SiloAssociations:
-    """List everything that was asked of the silo, or by it."""
+@route(blueprint, "GET", "/silo/associations", query=PageQuery, returns=SiloAssociations, roles=SILO)
+def silo_associations(query: PageQuery) -> SiloAssociations:
+    """List everything that was asked of the silo, or by it, the oldest first."""
+    mine = select(Association).where(Association.silo_id == current_actor().id)
     with services().database.reading() as session:
-        mine = select(Association).where(Association.silo_id == current_actor().id).order_by(Association.created)
-        return SiloAssociations(associations=tuple(view(session, row) for row in session.scalars(mine)))
+        found = page(session, mine, query, Association.created, Association.id)
+        return SiloAssociations(associations=views(session, found.rows), next=found.next)
 
 
 @route(
@@ -79,36 +84,33 @@ def decide_as_silo(association_id: str, body: Envelope) -> AssociationView:
         if decision.approve and association.study_id is not None:
             keep_key(session, association.study_id, actor.id, decision.sealing_key)
         decide(session, association, approve=decision.approve, actor=actor, reason=decision.reason)
-        return view(session, association)
+        return views(session, [association])[0]
 
 
-def view(session: Session, association: Association) -> AssociationView:
-    """Return an association as the silo sees it; its subject is a cohort's fingerprint or a study's id."""
-    benchmark = session.get_one(Benchmark, association.benchmark_id)
-    subject = association.study_id or ""
-    if association.cohort_id is not None:
-        subject = session.get_one(Cohort, association.cohort_id).fingerprint
+def views(session: Session, rows: Sequence[Association]) -> tuple[AssociationView, ...]:
+    """Return associations as the silo sees them; the subject is a cohort's fingerprint or a study's id."""
+    benchmarks = benchmarks_of(session, rows)
+    wanted = select(Cohort.id, Cohort.fingerprint).where(Cohort.id.in_({row.cohort_id for row in rows}))
+    prints = dict(session.execute(wanted).all())
+    return tuple(_view(row, benchmarks[row.benchmark_id], prints) for row in rows)
+
+
+def _view(row: Association, benchmark: Benchmark, prints: Mapping[str, str]) -> AssociationView:
+    subject = row.study_id or ""
     return AssociationView.model_validate(
         {
-            "association_id": association.id,
-            "kind": association.kind,
-            "state": association.state,
+            "association_id": row.id,
+            "kind": row.kind,
+            "state": row.state,
             "benchmark": benchmark.name,
             "benchmark_version": benchmark.version,
-            "subject": subject,
+            "subject": subject if row.cohort_id is None else prints[row.cohort_id],
         }
     )
 
 
-def _concerns(session: Session, association: Association, actor: Actor) -> bool:
-    consent = consent_of(session, association)
-    sides = (consent.requested_organisation_id, consent.benchmark_organisation_id)
-    return "hub-admin" in actor.roles or actor.organisation_id in sides
-
-
-def _record(session: Session, association: Association, actor: Actor) -> AssociationRecord:
-    benchmark = session.get_one(Benchmark, association.benchmark_id)
-    refusal = judge_decision(consent_of(session, association), actor, approve=True)
+def _record(association: Association, benchmark: Benchmark, actor: Actor) -> AssociationRecord:
+    refusal = judge_decision(consent_about(association, benchmark), actor, approve=True)
     return AssociationRecord.model_validate(
         {
             "association_id": association.id,

@@ -1,5 +1,8 @@
 """Saying yes or no, and what follows from it."""
 
+from collections.abc import Sequence
+
+from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
 
 from federation_hub.accounts.actors import SYSTEM, Actor
@@ -40,13 +43,35 @@ def follow(session: Session, association: Association) -> None:
 
 def consent_of(session: Session, association: Association) -> Consent:
     """Return what decides who may answer."""
+    return consent_about(association, session.get_one(Benchmark, association.benchmark_id))
+
+
+def consent_about(association: Association, benchmark: Benchmark) -> Consent:
+    """Return the same where the benchmark is at hand."""
     return Consent(
         kind=association.kind,
         requested_by=association.requested_by,
         requested_organisation_id=association.requested_organisation_id,
-        benchmark_organisation_id=session.get_one(Benchmark, association.benchmark_id).owner_organisation_id,
+        benchmark_organisation_id=benchmark.owner_organisation_id,
         silo_id=association.silo_id,
     )
+
+
+def concerning(actor: Actor) -> Select[Association]:
+    """Select what was asked of a person's side, or by it; everything for the hub's admin."""
+    if "hub-admin" in actor.roles:
+        return select(Association)
+    home = actor.organisation_id
+    ours = select(Benchmark.id).where(Benchmark.owner_organisation_id == home)
+    return select(Association).where(
+        or_(Association.requested_organisation_id == home, Association.benchmark_id.in_(ours))
+    )
+
+
+def benchmarks_of(session: Session, rows: Sequence[Association]) -> dict[str, Benchmark]:
+    """Return the benchmarks of associations by id."""
+    wanted = {row.benchmark_id for row in rows}
+    return {row.id: row for row in session.scalars(select(Benchmark).where(Benchmark.id.in_(wanted)))}
 
 
 def association_of_id(session: Session, association_id: str) -> Association:

@@ -36,3 +36,4 @@ class AssociationList(Message):
     """The associations a person is a side of; all of them for the hub's admin."""
 
     associations: tuple[AssociationRecord, ...]
+    next: str | None = None

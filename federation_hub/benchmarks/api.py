@@ -1,12 +1,12 @@
 """Routes of benchmarks: public to read, published by their owners."""
 
 from flask import Blueprint
-from sqlalchemy import select
 
 from federation_hub.api import current_actor, route
 from federation_hub.benchmarks.messages import BenchmarkList, BenchmarkSummary, BenchmarkView
-from federation_hub.benchmarks.service import find, publish, versions
+from federation_hub.benchmarks.service import find, newest_versions, publish, versions
 from federation_hub.benchmarks.tables import Benchmark
+from federation_hub.paging import PageQuery, page
 from federation_hub.services import services
 from federation_hub.stored import read_stored
 from silo_node.wire.benchmarks import BenchmarkDefinition
@@ -15,13 +15,12 @@ from silo_node.wire.errors import MedSiloError
 blueprint = Blueprint("benchmarks", __name__)
 
 
-@route(blueprint, "GET", "/benchmarks", returns=BenchmarkList)
-def benchmarks() -> BenchmarkList:
-    """List the newest version of every benchmark."""
+@route(blueprint, "GET", "/benchmarks", query=PageQuery, returns=BenchmarkList)
+def benchmarks(query: PageQuery) -> BenchmarkList:
+    """List the newest version of every benchmark, by name."""
     with services().database.reading() as session:
-        rows = session.scalars(select(Benchmark).order_by(Benchmark.name, Benchmark.version)).all()
-    newest = {row.name: row for row in rows}
-    return BenchmarkList(benchmarks=tuple(_summary(row) for row in newest.values()))
+        found = page(session, newest_versions(), query, Benchmark.name)
+    return BenchmarkList(benchmarks=tuple(_summary(row) for row in found.rows), next=found.next)
 
 
 @route(blueprint, "GET", "/benchmarks/<name>", returns=BenchmarkView)

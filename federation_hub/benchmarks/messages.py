@@ -34,3 +34,4 @@ class BenchmarkList(Message):
     """The newest version of every benchmark."""
 
     benchmarks: tuple[BenchmarkSummary, ...]
+    next: str | None = None

@@ -4,16 +4,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from flask import Blueprint
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from federation_hub.benchmarks.service import newest_versions
 from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.leaderboards.board import Board, Entry
 from federation_hub.leaderboards.reading import read_board
 from federation_hub.leaderboards.service import latest
 from federation_hub.leaderboards.view import Row, board_axis, draw
+from federation_hub.paging import page as listed
 from federation_hub.services import services
 from federation_hub.stored import read_stored
+from federation_hub.web.lists import asked_page
 from federation_hub.web.news import SHOWN, recent
 from federation_hub.web.rendering import page
 from federation_hub.web.words import plural
@@ -21,6 +23,7 @@ from silo_node.wire.benchmarks import BenchmarkDefinition
 
 blueprint = Blueprint("benchmark_pages", __name__)
 SHOWN_A_BENCHMARK = 4
+CARDS = 30
 PROVENANCES = {"synthetic": "synthetic data", "simulated-sites": "simulated hospitals", "clinical": "clinical data"}
 
 
@@ -43,11 +46,10 @@ class BenchmarkCard:
 def home() -> str:
     """Show the newest version of every benchmark and the latest events."""
     with services().database.reading() as session:
-        rows = session.scalars(select(Benchmark).order_by(Benchmark.name, Benchmark.version)).all()
-        newest = {row.name: row for row in rows if row.state != "retired"}
-        cards = [_card(session, row) for row in newest.values()]
+        found = listed(session, newest_versions(retired=False), asked_page(CARDS), Benchmark.name)
+        cards = [_card(session, row) for row in found.rows]
         news = recent(session, SHOWN)
-    return page("home.html", benchmarks=cards, news=news)
+    return page("home.html", benchmarks=cards, next=found.next, news=news)
 
 
 @blueprint.get("/benchmarks")

@@ -1,7 +1,7 @@
 """Publishing benchmarks: a version is written once and never changes."""
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session, aliased
 
 from federation_hub.accounts.actors import Actor
 from federation_hub.accounts.audit import record
@@ -51,6 +51,15 @@ def publish(session: Session, definition: BenchmarkDefinition, *, actor: Actor, 
 def versions(session: Session, name: str) -> list[Benchmark]:
     """Return every version of a benchmark, oldest first."""
     return list(session.scalars(select(Benchmark).where(Benchmark.name == name).order_by(Benchmark.version)))
+
+
+def newest_versions(*, retired: bool = True) -> Select[Benchmark]:
+    """Select the newest version of every benchmark, or of those that are in use."""
+    other = aliased(Benchmark)
+    later = select(other.id).where(other.name == Benchmark.name, other.version > Benchmark.version)
+    if retired:
+        return select(Benchmark).where(~later.exists())
+    return select(Benchmark).where(Benchmark.state != "retired", ~later.where(other.state != "retired").exists())
 
 
 def find(session: Session, name: str, version: int | None = None) -> Benchmark:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -66,7 +66,7 @@ class Hub:
 
     def benchmarks(self) -> list[Record]:
         """Return a line for every benchmark, of its newest version."""
-        return _items(self.connection.get("/benchmarks"), "benchmarks")
+        return self._all("/benchmarks", "benchmarks")
 
     def benchmark(self, name: str, version: int | None = None) -> Record:
         """Return one version of a benchmark, by default the newest: ``definition``, ``digest`` and ``state``."""
@@ -79,6 +79,18 @@ class Hub:
     def publish_benchmark(self, definition: BenchmarkDefinition) -> Record:
         """Publish a benchmark version, for ever as it is; needs the role of a benchmark owner."""
         return cast(Record, self.connection.post("/benchmarks", definition))
+
+    def tokens(self) -> list[Record]:
+        """Return one's own tokens that work, without their secrets, the newest first."""
+        return self._all("/tokens", "tokens")
+
+    def make_token(self, name: str, *, scopes: Sequence[str], days: int) -> Record:
+        """Make a token of one's own, no wider and no longer than the present one; ``token`` is told this once."""
+        return cast(Record, self.connection.post("/tokens", {"name": name, "scopes": list(scopes), "days": days}))
+
+    def revoke_token(self, token_id: str) -> None:
+        """Let one of one's own tokens work no longer."""
+        self.connection.post(f"/tokens/{token_id}/revoke")
 
     def submit_model(
         self,
@@ -184,7 +196,7 @@ class Hub:
 
     def models(self, benchmark: str | None = None) -> list[Record]:
         """Return the models this person may see, of one benchmark or of all."""
-        return _items(self.connection.get("/models", benchmark=benchmark), "models")
+        return self._all("/models", "models", benchmark=benchmark)
 
     def model(self, digest: str) -> Record:
         """Return one model: its card, its state, its lineage where a study made it."""
@@ -196,11 +208,11 @@ class Hub:
 
     def evaluations(self, benchmark: str | None = None) -> list[Record]:
         """Return the evaluations of a benchmark, or all."""
-        return _items(self.connection.get("/evaluations", benchmark=benchmark), "evaluations")
+        return self._all("/evaluations", "evaluations", benchmark=benchmark)
 
     def associations(self) -> list[Record]:
         """Return what was asked of this person, or by this person, and where it stands."""
-        return _items(self.connection.get("/associations"), "associations")
+        return self._all("/associations", "associations")
 
     def decide(self, association_id: str, *, approve: bool, reason: str | None = None) -> Record:
         """Say yes or no to what the other side asked."""
@@ -209,14 +221,7 @@ class Hub:
 
     def silos(self) -> list[Record]:
         """Return the silos of the federation."""
-        found: list[Record] = []
-        cursor: str | None = None
-        while True:
-            answer = self.connection.get("/silos", cursor=cursor)
-            found += _items(answer, "silos")
-            cursor = answer.get("next")
-            if cursor is None:
-                return found
+        return self._all("/silos", "silos")
 
     def silo(self, silo_id: str) -> Record:
         """Return one silo; its fingerprint is there for its own steward and the hub's admin."""
@@ -243,7 +248,7 @@ class Hub:
 
     def studies(self) -> list[Record]:
         """Return the studies this person may see."""
-        return _items(self.connection.get("/studies"), "studies")
+        return self._all("/studies", "studies")
 
     def study(self, study_id: str) -> Record:
         """Return a study with its rounds and updates."""
@@ -309,6 +314,17 @@ class Hub:
         from federation_hub.client.tables import leaderboard_rows
 
         return pandas.DataFrame(leaderboard_rows(self.leaderboard(name, version=version)))
+
+    def _all(self, path: str, key: str, **query: str | None) -> list[Record]:
+        """Return a whole list, page by page."""
+        found: list[Record] = []
+        cursor: str | None = None
+        while True:
+            answer = self.connection.get(path, **query, cursor=cursor)
+            found += _items(answer, key)
+            cursor = answer.get("next")
+            if cursor is None:
+                return found
 
 
 def _submission(**values: Any) -> ModelSubmission:

@@ -22,11 +22,13 @@ from federation_hub.evaluations.boards import refresh_boards
 from federation_hub.models import service as models
 from federation_hub.models.submission import submit
 from federation_hub.models.tables import Model
+from federation_hub.paging import page as listed
 from federation_hub.services import services
 from federation_hub.storage import service as storage
 from federation_hub.storage.partial import ByteStream
 from federation_hub.storage.tables import Upload
 from federation_hub.stored import read_stored
+from federation_hub.web.lists import asked_page
 from federation_hub.web.rendering import link, page
 from silo_node.wire.benchmarks import BenchmarkDefinition
 from silo_node.wire.digests import finish, new_hasher
@@ -106,8 +108,8 @@ def own_models() -> str:
     """List the models of one's own organisation."""
     with services().database.reading() as session:
         own = select(Model).where(Model.owner_organisation_id == current_actor().organisation_id)
-        rows = session.scalars(own.order_by(Model.created.desc(), Model.digest).limit(500)).all()
-        return page("submit/models.html", models=rows)
+        found = listed(session, own, asked_page(), Model.created, Model.digest, newest_first=True)
+        return page("submit/models.html", models=found.rows, next=found.next)
 
 
 @signed_in(blueprint, "GET", "/account/models/<digest>", roles=RESEARCHER)

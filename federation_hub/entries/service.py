@@ -133,9 +133,13 @@ def silent_models(session: Session, benchmark: Benchmark) -> Mapping[str, str]:
 
 def hidden_models(session: Session) -> frozenset[str]:
     """Return the models nobody but their owner may hear of: those that were entered somewhere and nowhere publicly."""
-    rows = session.execute(select(Entry.model_digest, Entry.visibility)).all()
-    public = {digest for digest, visibility in rows if visibility == "public"}
-    return frozenset(digest for digest, _ in rows if digest not in public)
+    return frozenset(session.scalars(hidden_digests()))
+
+
+def hidden_digests() -> Select[str]:
+    """Select the digests of :func:`hidden_models`."""
+    public = select(Entry.model_digest).where(Entry.visibility == "public")
+    return select(Entry.model_digest).where(Entry.model_digest.not_in(public))
 
 
 def private_places() -> Select[str]:

@@ -1,5 +1,6 @@
 """Routes of tasks (for silos) and of evaluations (for people)."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from flask import Blueprint
@@ -14,6 +15,7 @@ from federation_hub.db import now
 from federation_hub.evaluations import leases
 from federation_hub.evaluations.boards import refresh_boards
 from federation_hub.evaluations.disputes import dispute, owns, result_view, settle
+from federation_hub.evaluations.listing import visible_evaluations
 from federation_hub.evaluations.matrix import matrix, sites_asked
 from federation_hub.evaluations.messages import (
     Dispute,
@@ -31,7 +33,7 @@ from federation_hub.evaluations.service import Again, plan_evaluations
 from federation_hub.evaluations.tables import EstimateBlockRow, Evaluation, Task
 from federation_hub.evaluations.tasks import own_task
 from federation_hub.models.messages import OfBenchmark
-from federation_hub.models.tables import Model
+from federation_hub.paging import page
 from federation_hub.services import Services, services
 from federation_hub.silos.tables import Silo
 from federation_hub.studies.reports import examine_ahead
@@ -103,16 +105,12 @@ def result(task_id: str, body: Envelope) -> ResultAnswer:
 
 @route(blueprint, "GET", "/evaluations", query=OfBenchmark, returns=EvaluationList, roles=PERSON)
 def evaluations(query: OfBenchmark) -> EvaluationList:
-    """List the evaluations a person may see."""
+    """List the evaluations a person may see, newest first."""
     actor = current_actor()
+    wanted = visible_evaluations(actor, query.benchmark)
     with services().database.reading() as session:
-        rows = session.execute(select(Evaluation, Benchmark).join(Benchmark).order_by(Evaluation.created.desc()))
-        seen = [
-            _view(session, evaluation, benchmark, actor)
-            for evaluation, benchmark in rows
-            if query.benchmark in (None, benchmark.name) and _may_see(session, evaluation, benchmark, actor)
-        ]
-    return EvaluationList(evaluations=tuple(seen))
+        found = page(session, wanted, query, Evaluation.created, Evaluation.id, newest_first=True)
+        return EvaluationList(evaluations=_views(session, found.rows, actor), next=found.next)
 
 
 @route(blueprint, "GET", "/evaluations/<evaluation_id>", returns=EvaluationView, roles=PERSON)
@@ -120,13 +118,10 @@ def evaluation(evaluation_id: str) -> EvaluationView:
     """Return one evaluation."""
     actor = current_actor()
     with services().database.reading() as session:
-        row = session.get(Evaluation, evaluation_id)
+        row = session.scalar(visible_evaluations(actor).where(Evaluation.id == evaluation_id))
         if row is None:
             raise MedSiloError("not-found")
-        benchmark = session.get_one(Benchmark, row.benchmark_id)
-        if not _may_see(session, row, benchmark, actor):
-            raise MedSiloError("not-found")
-        return _view(session, row, benchmark, actor)
+        return _views(session, [row], actor)[0]
 
 
 @route(
@@ -148,7 +143,7 @@ def evaluate_again(name: str, version: int, body: Retry) -> EvaluationList:
             raise MedSiloError("not-found")
         made = plan_evaluations(session, benchmark, again=Again(body.silo_id, body.reason))
         rows = [session.get_one(Evaluation, evaluation_id) for evaluation_id in made]
-        return EvaluationList(evaluations=tuple(_view(session, row, benchmark, actor) for row in rows))
+        return EvaluationList(evaluations=_views(session, rows, actor))
 
 
 @route(
@@ -199,16 +194,20 @@ def _wake(hub: Services, study_id: str | None) -> None:
         hub.engine.notify(study_id)
 
 
-def _may_see(session: Session, row: Evaluation, benchmark: Benchmark, actor: Actor) -> bool:
-    if owns(benchmark, actor):
-        return True
-    owners = session.scalars(select(Model.owner_organisation_id).where(Model.digest.in_(row.models)))
-    return actor.organisation_id in set(owners)
+def _views(session: Session, rows: Sequence[Evaluation], actor: Actor) -> tuple[EvaluationView, ...]:
+    """Return evaluations as a person sees them, in as many queries whatever their number."""
+    ids = [row.id for row in rows]
+    wanted = select(Benchmark).where(Benchmark.id.in_({row.benchmark_id for row in rows}))
+    benchmarks = {row.id: row for row in session.scalars(wanted)}
+    tasks = {row.evaluation_id: row for row in session.scalars(select(Task).where(Task.evaluation_id.in_(ids)))}
+    found = session.scalars(select(EstimateBlockRow).where(EstimateBlockRow.evaluation_id.in_(ids)))
+    blocks = {row.evaluation_id: row for row in found}
+    return tuple(_view(row, benchmarks[row.benchmark_id], tasks.get(row.id), blocks.get(row.id), actor) for row in rows)
 
 
-def _view(session: Session, row: Evaluation, benchmark: Benchmark, actor: Actor) -> EvaluationView:
-    task = session.scalar(select(Task).where(Task.evaluation_id == row.id))
-    block = session.scalar(select(EstimateBlockRow).where(EstimateBlockRow.evaluation_id == row.id))
+def _view(
+    row: Evaluation, benchmark: Benchmark, task: Task | None, block: EstimateBlockRow | None, actor: Actor
+) -> EvaluationView:
     return EvaluationView(
         evaluation_id=row.id,
         benchmark=benchmark.name,

@@ -13,6 +13,8 @@ from federation_hub.models.tables import Model
 from federation_hub.silos.tables import Silo
 from silo_node.wire.errors import MedSiloError, PolicyRefusal
 
+_MOST = 50
+
 
 def owns(benchmark: Benchmark, actor: Actor) -> bool:
     """Tell whether a person speaks for a benchmark."""
@@ -26,9 +28,8 @@ def dispute(session: Session, evaluation_id: str, reason: str, actor: Actor) -> 
     The benchmark's owner may, the hospital itself, and the owner of a model in it. Raises ``not-found`` for anybody
     else, ``already-disputed``, ``state-conflict`` for what is superseded or withdrawn.
     """
-    row, benchmark = _result(session, evaluation_id)
-    if not owns(benchmark, actor) and actor.organisation_id not in _concerned(session, row):
-        raise MedSiloError("not-found")
+    row, _ = _result(session, evaluation_id)
+    concerned(session, evaluation_id, actor)
     if row.state == "disputed":
         raise MedSiloError("already-disputed")
     _move(session, row, "dispute", actor, reason)
@@ -49,6 +50,28 @@ def settle(session: Session, evaluation_id: str, *, uphold: bool, reason: str | 
     return row
 
 
+def concerned(session: Session, evaluation_id: str, actor: Actor) -> tuple[Evaluation, Benchmark]:
+    """Return an evaluation to those who may dispute its result; raises ``not-found`` for anybody else."""
+    evaluation = session.get(Evaluation, evaluation_id)
+    if evaluation is None:
+        raise MedSiloError("not-found")
+    benchmark = session.get_one(Benchmark, evaluation.benchmark_id)
+    if not owns(benchmark, actor) and actor.organisation_id not in _sides(session, evaluation):
+        raise MedSiloError("not-found")
+    return evaluation, benchmark
+
+
+def disputed_results(session: Session, actor: Actor) -> list[tuple[EstimateBlockRow, Benchmark]]:
+    """Return the results that wait for this person's decision, the oldest first."""
+    if not {"benchmark-owner", "hub-admin"} & set(actor.roles):
+        return []
+    found = select(EstimateBlockRow, Benchmark).join(Benchmark, Benchmark.id == EstimateBlockRow.benchmark_id)
+    found = found.where(EstimateBlockRow.state == "disputed").order_by(EstimateBlockRow.received)
+    if "hub-admin" not in actor.roles:
+        found = found.where(Benchmark.owner_organisation_id == actor.organisation_id)
+    return [(row, benchmark) for row, benchmark in session.execute(found.limit(_MOST))]
+
+
 def result_view(row: EstimateBlockRow) -> ResultView:
     """Return a result as people see it."""
     return ResultView.model_validate(
@@ -63,10 +86,9 @@ def _result(session: Session, evaluation_id: str) -> tuple[EstimateBlockRow, Ben
     return row, session.get_one(Benchmark, row.benchmark_id)
 
 
-def _concerned(session: Session, row: EstimateBlockRow) -> set[str]:
-    models = session.get_one(Evaluation, row.evaluation_id).models
-    owners = session.scalars(select(Model.owner_organisation_id).where(Model.digest.in_(models)))
-    return {session.get_one(Silo, row.silo_id).organisation_id, *owners}
+def _sides(session: Session, evaluation: Evaluation) -> set[str]:
+    owners = session.scalars(select(Model.owner_organisation_id).where(Model.digest.in_(evaluation.models)))
+    return {session.get_one(Silo, evaluation.silo_id).organisation_id, *owners}
 
 
 def _refuse_second(session: Session, row: EstimateBlockRow) -> None:

@@ -59,6 +59,7 @@ class EvaluationList(Message):
     """Evaluations a person may see, newest first."""
 
     evaluations: tuple[EvaluationView, ...]
+    next: str | None = None
 
 
 class Retry(Message):

@@ -16,7 +16,9 @@ from federation_hub.evaluations.disputes import owns
 from federation_hub.evaluations.matrix import matrix, sites_asked
 from federation_hub.evaluations.messages import RetryReason
 from federation_hub.evaluations.service import Again, plan_evaluations
+from federation_hub.paging import page as listed
 from federation_hub.services import services
+from federation_hub.web.lists import asked_page
 from federation_hub.web.rendering import link, page
 from silo_node.wire.base import Identifier
 from silo_node.wire.errors import MedSiloError
@@ -42,8 +44,11 @@ class RetryForm(Form):
 def own_benchmarks() -> str:
     """List the benchmarks one looks after, every version."""
     with services().database.reading() as session:
-        rows = session.scalars(select(Benchmark).order_by(Benchmark.name, Benchmark.version.desc())).all()
-        return page("owner/benchmarks.html", benchmarks=[row for row in rows if owns(row, current_actor())])
+        actor, wanted = current_actor(), select(Benchmark)
+        if "hub-admin" not in actor.roles:
+            wanted = wanted.where(Benchmark.owner_organisation_id == actor.organisation_id)
+        found = listed(session, wanted, asked_page(), Benchmark.name, Benchmark.version)
+        return page("owner/benchmarks.html", benchmarks=found.rows, next=found.next)
 
 
 @signed_in(blueprint, "GET", "/account/benchmarks/<name>/<int:version>", roles=OWNERS)

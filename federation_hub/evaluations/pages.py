@@ -61,6 +61,9 @@ class EvaluationPage:
     models: tuple[EvaluatedModel, ...]
     facts: Facts
     path: str
+    dispute_path: str | None
+    """Where those whom a result concerns say that it is wrong; None while there is none."""
+
     live: bool
     """It is under way, so the page looks again by itself."""
 
@@ -114,6 +117,7 @@ def _page(session: Session, evaluation: Evaluation, benchmark: Benchmark, label:
         ),
         facts=_facts(evaluation, row, block),
         path=link("evaluations", evaluation.id),
+        dispute_path=link("account", "evaluations", evaluation.id) if row is not None else None,
         live=evaluation.state == "open",
     )
 

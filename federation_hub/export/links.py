@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 API = "/api/v1/"
 _PAGES = ("benchmarks", "evaluations", "methods", "models", "snapshots", "status", "studies", "verify", "badge")
 _FILES = ("assets", "feed.atom", f"{API[1:]}benchmarks", f"{API[1:]}snapshots", f"{API[1:]}openapi.json")
-_SHOWN = frozenset({"page", "sort", "version", "a", "b"})
+_SHOWN = frozenset({"cursor", "page", "sort", "version", "a", "b"})
 """Query parameters that name another view of a page; searches and the rest need a hub."""
 
 _LINK = re.compile(r"""\b(href|src)="(/(?!/)[^"]*)\"""")

@@ -1,5 +1,8 @@
 """Routes of models."""
 
+from collections import defaultdict
+from collections.abc import Sequence
+
 from flask import Blueprint
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -9,19 +12,21 @@ from federation_hub.accounts.tables import Organisation
 from federation_hub.api import PERSON, current_actor, route
 from federation_hub.associations.tables import Association
 from federation_hub.benchmarks.tables import Benchmark
-from federation_hub.entries import service as entries
 from federation_hub.entries.tables import Entry
 from federation_hub.evaluations.boards import refresh_boards
 from federation_hub.models import service
+from federation_hub.models.listing import entered_models, visible_models
 from federation_hub.models.messages import ModelList, ModelPlace, ModelRecord, OfBenchmark
 from federation_hub.models.submission import submit
 from federation_hub.models.tables import Model
+from federation_hub.paging import page
 from federation_hub.services import services
 from federation_hub.stored import read_stored
 from silo_node.wire.errors import MedSiloError
 from silo_node.wire.models import ModelCard, ModelSubmission
 
 blueprint = Blueprint("models", __name__)
+Place = tuple[Association, Benchmark, Entry | None]
 
 
 @route(blueprint, "POST", "/models", body=ModelSubmission, returns=ModelRecord, status=201, roles={"researcher"})
@@ -39,24 +44,19 @@ def submit_model(body: ModelSubmission) -> ModelRecord:
 @route(blueprint, "GET", "/models", query=OfBenchmark, returns=ModelList, roles=PERSON)
 def models(query: OfBenchmark) -> ModelList:
     """List the models a person may see, newest first."""
+    actor = current_actor()
+    wanted = visible_models(actor) if query.benchmark is None else entered_models(actor, query.benchmark)
     with services().database.reading() as session:
-        rows = session.scalars(select(Model).order_by(Model.created.desc())).all()
-        hidden = entries.hidden_models(session)
-        records = [_record(session, row) for row in rows if _may_see(row, current_actor(), hidden)]
-    named = query.benchmark
-    return ModelList(
-        models=tuple(
-            entry for entry in records if named is None or any(place.benchmark == named for place in entry.benchmarks)
-        )
-    )
+        found = page(session, wanted, query, Model.created, Model.digest, newest_first=True)
+        return ModelList(models=_records(session, found.rows, actor), next=found.next)
 
 
 @route(blueprint, "GET", "/models/<digest>", returns=ModelRecord, roles=PERSON)
 def model(digest: str) -> ModelRecord:
     """Return one model."""
     with services().database.reading() as session:
-        row = service.model_of_digest(session, digest)
-        if not _may_see(row, current_actor(), entries.hidden_models(session)):
+        row = session.scalar(visible_models(current_actor()).where(Model.digest == digest))
+        if row is None:
             raise MedSiloError("model-unknown")
         return _record(session, row)
 
@@ -73,21 +73,33 @@ def withdraw_model(digest: str) -> ModelRecord:
         return _record(session, row)
 
 
-def _may_see(row: Model, actor: Actor, hidden: frozenset[str]) -> bool:
-    own = row.owner_organisation_id == actor.organisation_id
-    return own or (row.state == "accepted" and row.digest not in hidden) or "hub-admin" in actor.roles
-
-
 def _record(session: Session, row: Model) -> ModelRecord:
-    actor = current_actor()
-    told = row.owner_organisation_id == actor.organisation_id or "hub-admin" in actor.roles
-    places = session.execute(
+    return _records(session, [row], current_actor())[0]
+
+
+def _records(session: Session, rows: Sequence[Model], actor: Actor) -> tuple[ModelRecord, ...]:
+    """Return models as a person sees them, in as many queries whatever their number."""
+    homes = dict(session.execute(select(Organisation.id, Organisation.name)).all())
+    places = _places(session, [row.digest for row in rows])
+    return tuple(_view(row, homes[row.owner_organisation_id], places[row.digest], actor) for row in rows)
+
+
+def _places(session: Session, digests: list[str]) -> dict[str, list[Place]]:
+    found = session.execute(
         select(Association, Benchmark, Entry)
         .join(Benchmark, Benchmark.id == Association.benchmark_id)
         .outerjoin(Entry, (Entry.benchmark_id == Benchmark.id) & (Entry.model_digest == Association.model_digest))
-        .where(Association.model_digest == row.digest)
+        .where(Association.model_digest.in_(digests))
         .order_by(Benchmark.name, Benchmark.version)
     )
+    places: dict[str, list[Place]] = defaultdict(list)
+    for association, benchmark, entry in found:
+        places[association.model_digest or ""].append((association, benchmark, entry))
+    return places
+
+
+def _view(row: Model, home: str, places: list[Place], actor: Actor) -> ModelRecord:
+    told = row.owner_organisation_id == actor.organisation_id or "hub-admin" in actor.roles
     return ModelRecord.model_validate(
         {
             "digest": row.digest,
@@ -99,15 +111,15 @@ def _record(session: Session, row: Model) -> ModelRecord:
             "lineage": row.lineage,
             "version": row.version,
             "version_of": row.version_of,
-            "organisation": session.get_one(Organisation, row.owner_organisation_id).name,
-            "benchmarks": tuple(
-                place(association, benchmark, entry)
-                for association, benchmark, entry in places
-                if told or entry is None or entry.visibility == "public"
-            ),
+            "organisation": home,
+            "benchmarks": tuple(place(*found) for found in places if told or _is_public(found[2])),
             "created": row.created,
         }
     )
+
+
+def _is_public(entry: Entry | None) -> bool:
+    return entry is None or entry.visibility == "public"
 
 
 def place(association: Association, benchmark: Benchmark, entry: Entry | None) -> ModelPlace:

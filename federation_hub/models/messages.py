@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 
+from federation_hub.paging import PageQuery
 from silo_node.wire.base import Code, Digest, Identifier, Message, Name
 from silo_node.wire.cohorts import AssociationState
 from silo_node.wire.models import ModelCard, ModelState, Visibility
@@ -44,9 +45,10 @@ class ModelList(Message):
     """Models a person may see: their own, and every accepted one."""
 
     models: tuple[ModelRecord, ...]
+    next: str | None = None
 
 
-class OfBenchmark(Message):
-    """Narrows a list to one benchmark, all versions."""
+class OfBenchmark(PageQuery):
+    """Which page of a list, narrowed to one benchmark, all versions."""
 
     benchmark: Name | None = None

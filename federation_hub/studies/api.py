@@ -1,16 +1,16 @@
 """Routes of studies."""
 
 from flask import Blueprint
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from federation_hub.accounts.actors import Actor
 from federation_hub.api import PERSON, current_actor, route
+from federation_hub.paging import PageQuery, page
 from federation_hub.services import Services, services
 from federation_hub.studies import service
 from federation_hub.studies.messages import StudyList, StudyView
 from federation_hub.studies.tables import Study
-from federation_hub.studies.view import may_see
+from federation_hub.studies.view import seen_study, study_summaries, visible_studies
 from silo_node.wire.claims import ClaimSheet, claim_sheet
 from silo_node.wire.errors import MedSiloError
 from silo_node.wire.studies import StudyPlan
@@ -27,32 +27,27 @@ def create_study(body: StudyPlan) -> StudyView:
         return service.study_view(session, study.id)
 
 
-@route(blueprint, "GET", "/studies", returns=StudyList, roles=PERSON)
-def studies() -> StudyList:
+@route(blueprint, "GET", "/studies", query=PageQuery, returns=StudyList, roles=PERSON)
+def studies(query: PageQuery) -> StudyList:
     """List the studies of this person's organisation, of its silos and of its benchmarks, newest first."""
     with services().database.reading() as session:
-        rows = session.scalars(select(Study).order_by(Study.created.desc())).all()
-        seen = [row for row in rows if may_see(session, row, current_actor())]
-        return StudyList(studies=tuple(service.study_summary(session, row) for row in seen))
+        mine = visible_studies(current_actor())
+        found = page(session, mine, query, Study.created, Study.id, newest_first=True)
+        return StudyList(studies=study_summaries(session, found.rows), next=found.next)
 
 
 @route(blueprint, "GET", "/studies/<study_id>", returns=StudyView, roles=PERSON)
 def study(study_id: str) -> StudyView:
     """Show a study: its rounds, its sites' answers with the reasons of refusals, and its models' scores."""
     with services().database.reading() as session:
-        if not may_see(session, service.study_of_id(session, study_id), current_actor()):
-            raise MedSiloError("study-unknown")
-        return service.study_view(session, study_id, current_actor())
+        return service.study_view(session, seen_study(session, study_id, current_actor()).id, current_actor())
 
 
 @route(blueprint, "GET", "/studies/<study_id>/privacy", returns=ClaimSheet, roles=PERSON)
 def study_privacy(study_id: str) -> ClaimSheet:
     """Tell what a study's differential privacy is worth, in the terms of NIST SP 800-226."""
     with services().database.reading() as session:
-        found = service.study_of_id(session, study_id)
-        if not may_see(session, found, current_actor()):
-            raise MedSiloError("study-unknown")
-        return claim_sheet(service.plan_of(found))
+        return claim_sheet(service.plan_of(seen_study(session, study_id, current_actor())))
 
 
 @route(blueprint, "POST", "/studies/<study_id>/start", returns=StudyView, roles=_STEERING)

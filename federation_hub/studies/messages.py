@@ -173,3 +173,4 @@ class StudyList(Message):
     """The studies a person may see, newest first."""
 
     studies: tuple[StudySummary, ...]
+    next: str | None = None

@@ -15,6 +15,7 @@ from federation_hub.leaderboards.labels import PublicSite
 from federation_hub.leaderboards.publication import sites_of_benchmark
 from federation_hub.leaderboards.verdict import Answer
 from federation_hub.models.tables import Model
+from federation_hub.paging import page as listed
 from federation_hub.services import services
 from federation_hub.silos.tables import Silo
 from federation_hub.stored import read_stored
@@ -31,9 +32,11 @@ from federation_hub.studies.progress import (
     sites_beside,
 )
 from federation_hub.studies.tables import Study, StudyRound, StudyUpdate
+from federation_hub.studies.view import committed_rounds
 from federation_hub.web.charts import round_curve
 from federation_hub.web.data_tables import DataTable, answer
 from federation_hub.web.lineage import Step
+from federation_hub.web.lists import asked_page
 from federation_hub.web.rendering import link, page
 from federation_hub.web.structured import script, study_project
 from federation_hub.web.words import metric_name, plural, reason
@@ -123,16 +126,12 @@ class StudyPage:
 def studies() -> str:
     """List the studies, the newest first; drafts are nobody's business but their owner's."""
     with services().database.reading() as session:
-        rows = session.execute(
-            select(Study, Benchmark)
-            .join(Benchmark, Benchmark.id == Study.benchmark_id)
-            .where(Study.state != "draft")
-            .order_by(Study.created.desc())
-            .limit(200)
-        ).all()
-        counts = _committed(session)
-        cards = [_card(study, benchmark, counts.get(study.id, 0)) for study, benchmark in rows]
-    return page("studies.html", studies=cards)
+        begun = select(Study).where(Study.state != "draft")
+        found = listed(session, begun, asked_page(), Study.created, Study.id, newest_first=True)
+        counts = committed_rounds(session, [row.id for row in found.rows])
+        benchmarks = _benchmarks(session, found.rows)
+        cards = [_card(study, benchmarks[study.benchmark_id], counts.get(study.id, 0)) for study in found.rows]
+    return page("studies.html", studies=cards, next=found.next)
 
 
 @blueprint.get("/studies/<study_id>")
@@ -173,16 +172,9 @@ def study_tables(view: StudyPage) -> tuple[DataTable, ...]:
     )
 
 
-def _committed(session: Session) -> dict[str, int]:
-    rows = session.execute(
-        select(StudyRound.study_id, StudyRound.number)
-        .where(StudyRound.state == "committed", StudyRound.validate_only.is_(False))
-        .distinct()
-    )
-    counts: dict[str, int] = {}
-    for study_id, _ in rows:
-        counts[study_id] = counts.get(study_id, 0) + 1
-    return counts
+def _benchmarks(session: Session, studies: Sequence[Study]) -> dict[str, Benchmark]:
+    wanted = select(Benchmark).where(Benchmark.id.in_({study.benchmark_id for study in studies}))
+    return {row.id: row for row in session.scalars(wanted)}
 
 
 def _card(study: Study, benchmark: Benchmark, committed: int) -> StudyCard:

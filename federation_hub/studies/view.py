@@ -1,8 +1,8 @@
 """A study as people see it: its rounds, its sites, what was refused and why, and how its models score."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from sqlalchemy import select
+from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session
 
 from federation_hub.accounts.actors import Actor
@@ -70,8 +70,14 @@ def study_view(session: Session, study_id: str, viewer: Actor | None = None) -> 
     )
 
 
-def study_summary(session: Session, study: Study) -> StudySummary:
-    """Return a line for a list of studies."""
+def study_summaries(session: Session, studies: Sequence[Study]) -> tuple[StudySummary, ...]:
+    """Return a line for each study of a list, in as many queries whatever their number."""
+    homes = dict(session.execute(select(Organisation.id, Organisation.name)).all())
+    committed = committed_rounds(session, [study.id for study in studies])
+    return tuple(_summary(study, homes, committed) for study in studies)
+
+
+def _summary(study: Study, homes: Mapping[str, str], committed: Mapping[str, int]) -> StudySummary:
     plan = read_stored(StudyPlan, study.plan)
     return StudySummary.model_validate(
         {
@@ -82,10 +88,10 @@ def study_summary(session: Session, study: Study) -> StudySummary:
             "code": study.code,
             "benchmark": plan.benchmark.name,
             "benchmark_version": plan.benchmark.version,
-            "organisation": session.get_one(Organisation, study.owner_organisation_id).name,
+            "organisation": homes[study.owner_organisation_id],
             "silos": len(plan.silos),
             "rounds": plan.rounds,
-            "committed": _committed(_rounds(session, study.id)),
+            "committed": committed.get(study.id, 0),
             "final_model": study.final_model_digest,
             "created": study.created,
             "finished": study.finished,
@@ -93,17 +99,41 @@ def study_summary(session: Session, study: Study) -> StudySummary:
     )
 
 
-def may_see(session: Session, study: Study, actor: Actor) -> bool:
-    """Tell whether a person may see a study: its organisation, those of its silos and benchmark, the hub's admin."""
+def committed_rounds(session: Session, studies: Sequence[str]) -> dict[str, int]:
+    """Return how many rounds of each study made a model; a study without one is left out."""
+    made = StudyRound.state == "committed", StudyRound.validate_only.is_(False)
+    found = (
+        select(StudyRound.study_id, func.count(StudyRound.number.distinct()))
+        .where(StudyRound.study_id.in_(studies), *made)
+        .group_by(StudyRound.study_id)
+    )
+    return dict(session.execute(found).all())
+
+
+def visible_studies(actor: Actor) -> Select[Study]:
+    """Select the studies a person may see: the hub's admin all, others those of their organisation's sides.
+
+    A study has as sides its owner, the owner of its benchmark, and the hospitals that were asked.
+    """
     if "hub-admin" in actor.roles:
-        return True
-    hospitals = select(Silo.organisation_id).join(Association, Association.silo_id == Silo.id)
-    sides = {
-        study.owner_organisation_id,
-        session.get_one(Benchmark, study.benchmark_id).owner_organisation_id,
-        *session.scalars(hospitals.where(Association.study_id == study.id)),
-    }
-    return actor.organisation_id in sides
+        return select(Study)
+    home = actor.organisation_id
+    asked = (
+        select(Association.study_id)
+        .join(Silo, Silo.id == Association.silo_id)
+        .where(Silo.organisation_id == home, Association.study_id.is_not(None))
+    )
+    benchmarks = select(Benchmark.id).where(Benchmark.owner_organisation_id == home)
+    sides = (Study.owner_organisation_id == home, Study.benchmark_id.in_(benchmarks), Study.id.in_(asked))
+    return select(Study).where(or_(*sides))
+
+
+def seen_study(session: Session, study_id: str, actor: Actor) -> Study:
+    """Return a study; raises ``study-unknown`` also for one this person may not see."""
+    found = session.scalar(visible_studies(actor).where(Study.id == study_id))
+    if found is None:
+        raise MedSiloError("study-unknown")
+    return found
 
 
 class _Row:

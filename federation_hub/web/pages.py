@@ -8,7 +8,7 @@ from federation_hub.benchmarks import pages as benchmark_pages
 from federation_hub.benchmarks import version_pages
 from federation_hub.entries import pages as entry_pages
 from federation_hub.errors import ERROR_PAGE
-from federation_hub.evaluations import owner_pages, site_pages
+from federation_hub.evaluations import dispute_pages, owner_pages, site_pages
 from federation_hub.evaluations import pages as evaluation_pages
 from federation_hub.leaderboards import compare_pages
 from federation_hub.leaderboards import pages as leaderboard_pages
@@ -48,6 +48,7 @@ for domain in (
     account_pages,
     entry_pages,
     owner_pages,
+    dispute_pages,
 ):
     blueprint.register_blueprint(domain.blueprint)
 

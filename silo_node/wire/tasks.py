@@ -104,3 +104,5 @@ class SiloAssociations(Message):
     """Everything that was asked of the silo, or by it."""
 
     associations: tuple[AssociationView, ...]
+    next: str | None = None
+    """The cursor of the next page, where there is one."""

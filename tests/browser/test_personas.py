@@ -1,6 +1,5 @@
 """Each persona's way through the hub in a browser, from start to end, over one federation whose hospitals answer."""
 
-import json
 import shutil
 import threading
 from collections.abc import Iterator
@@ -144,7 +143,6 @@ def test_a_hospitals_steward_sees_the_silo_and_disputes_a_result(browser: Browse
     town.federation.admin.post(f"/associations/{place['association_id']}/decision", {"approve": True})
     reporting(town.hospitals[0])
     town.person("Stew", "data-steward", organisation="Eastgate Hospital")
-    steward = town.federation.person("Stew's program", "data-steward", organisation="Eastgate Hospital")
     rows: list[dict[str, Any]] = researcher.get("/evaluations").get_json()["evaluations"]
     answered = next(row["evaluation_id"] for row in rows if row["state"] == "answered")
     with reading(browser, viewport=NARROW, color_scheme="dark") as page:
@@ -155,9 +153,13 @@ def test_a_hospitals_steward_sees_the_silo_and_disputes_a_result(browser: Browse
         sound(page)
         page.goto(f"{town.url}/evaluations/{answered}")
         expect(page.get_by_text("is disputed")).to_have_count(0)
-        answer = steward.post(f"/evaluations/{answered}/dispute", {"reason": "cohort-wrong"})
-        assert json.loads(answer.data)["state"] == "disputed"
-        page.reload()
+        page.get_by_role("link", name="dispute this result").click()
+        sound(page)
+        page.get_by_label("What is wrong").select_option("cohort-wrong")
+        page.get_by_role("button", name="Dispute this result").click()
+        expect(page.get_by_text("It is disputed")).to_be_visible()
+        sound(page)
+        page.get_by_role("link", name="What the hospital signed").click()
         expect(page.get_by_text("This result is disputed")).to_be_visible()
         expect(page.get_by_text("cohort wrong")).to_be_visible()
         sound(page)

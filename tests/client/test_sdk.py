@@ -1,5 +1,6 @@
 """The SDK against a hub in a process of its own."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from federation_hub.client.connection import checked_url
 from silo_node.wire.errors import BadInput, ConfigError, HubUnavailable, WireError
 from silo_node.wire.models import ModelCard
 from tests.client.conftest import People
+from tests.silo.peer import Exchange, peer
 from tests.sites import TOY, write_bundle
 
 
@@ -99,3 +101,22 @@ def test_a_token_travels_unencrypted_to_this_machine_only() -> None:
     with pytest.raises(ConfigError, match="https"):
         Hub("http://hub.example.org", "msp_x")
     assert Hub("http://localhost:1234/", "msp_x").url == "http://localhost:1234"
+
+
+LISTS = ("benchmarks", "models", "evaluations", "associations", "silos", "studies", "tokens")
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_list_is_asked_for_to_its_end(name: str) -> None:
+    """Nobody silently sees the first page only; a filter goes with each page."""
+
+    def answer(exchange: Exchange) -> None:
+        second = "cursor=more%2F1" in exchange.path
+        exchange.say(json.dumps({name: [{"page": 1 + second}], "next": None if second else "more/1"}).encode())
+
+    with peer(answer) as server:
+        hub = Hub(server.url, "msp_" + "t" * 40)
+        assert getattr(hub, name)() == [{"page": 1}, {"page": 2}]
+        if name in ("models", "evaluations"):
+            assert len(getattr(hub, name)("toy")) == 2
+            assert all("benchmark=toy" in one.path for one in server.received[2:])

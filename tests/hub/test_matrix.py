@@ -1,5 +1,6 @@
 """Sites by models: where each cell is, why it is empty, asking again; and results that are disputed."""
 
+import re
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from federation_hub.evaluations.matrix import Asked, Site, cell
 from federation_hub.evaluations.rules import BLOCK
 from silo_node.wire.estimates import ClassEstimates, MetricEstimate
 from silo_node.wire.tasks import Decline, Heartbeat
+from tests.hub.browsing import signed_in, visitor
 from tests.hub.federation import Federation, definition
 from tests.hub.test_entries import LAW, board, digest_of, reporting
 
@@ -133,6 +135,48 @@ def test_a_disputed_result_leaves_the_board_until_it_is_decided(federation: Fede
         "disputed",
         "withdrawn",
     ]
+
+
+def test_a_result_is_disputed_and_decided_about_in_the_browser(federation: Federation) -> None:
+    """From the model's page to the form; the owner sees it waiting and decides; a form of another site does nothing."""
+    benchmark = federation.publish(**LAW)
+    silo = federation.silo()
+    silo.register_cohort(benchmark, publication="withheld")
+    ada = signed_in(federation, "Ada", "researcher")
+    hidden = digest_of(federation.researcher("Eve"), 2, "Secret", visibility="private")
+    digest = digest_of(federation.person("Ada's program", "researcher", organisation="University"), 1, "Mine")
+    reporting(silo)
+    found = re.search(r"/account/evaluations/eval-\w+", ada.get(f"/account/models/{digest}").text)
+    assert found is not None
+    path = found[0]
+    page = ada.get(path).text
+    assert "Dispute this result" in page
+    assert ("Mine" in page, "Secret" in page, hidden in page) == (True, False, False)
+    assert "Decide" not in page
+    wish = {"reason": "labels-wrong"}
+    assert ada.send(f"{path}/dispute", wish, site="cross-site").status_code == 403
+    assert ada.send(f"{path}/dispute", {"reason": "<script>"}).status_code == 422
+    assert signed_in(federation, "Bo", "researcher", organisation="Elsewhere").get(path).status_code == 404
+    assert visitor(federation.app).get(path).status_code == 303
+    assert ada.send(f"{path}/dispute", wish).headers["Location"] == path
+    assert board(federation) == {"Mine": "awaiting"}
+    page = ada.get(path).text
+    assert "It is disputed" in page
+    assert "labels wrong, given by University" in page
+    assert "Dispute this result" not in page
+    assert ada.send(f"{path}/settlement", {"uphold": "true"}).status_code == 403
+    assert ada.send(f"{path}/dispute", wish).status_code == 409
+    root = signed_in(federation, "Root", "hub-admin", organisation="Hub operator")
+    assert path in root.get("/dashboard").text
+    assert "Secret" in root.get(path).text
+    assert root.send(f"{path}/settlement", {"uphold": "true", "reason": ""}).status_code == 303
+    assert board(federation)["Mine"] != "awaiting"
+    assert root.send(f"{path}/dispute", {"reason": "implausible"}).status_code == 303
+    assert "Let it stand" not in root.get(path).text
+    assert root.send(f"{path}/settlement", {"uphold": "false", "reason": "cohort-wrong"}).status_code == 303
+    assert "withdrawn after a dispute" in ada.get(path).text
+    assert cells(federation)[0] == [("withdrawn", "cohort-wrong")]
+    assert path not in root.get("/dashboard").text
 
 
 def test_an_owner_orders_entries_and_names_the_baseline(federation: Federation) -> None:

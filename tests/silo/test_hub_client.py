@@ -1,5 +1,6 @@
 """The HTTP client against a server that fails in every way a network can, and against the real hub."""
 
+import json
 import os
 import ssl
 import threading
@@ -359,3 +360,22 @@ def test_a_certificate_is_trusted_only_by_the_system_or_by_the_configured_bundle
         assert len(server.received) == 1
     with pytest.raises(ConfigError, match="ca_bundle"):
         Hub(address, gate, NodeConfig(ca_bundle=authority.parent / "absent.pem"))
+
+
+def test_a_list_is_asked_for_to_its_end(gate: Gate) -> None:
+    """The cursor goes back as it came, whatever is in it; a hub that never comes to an end is given up."""
+    pages = {"": ("one", "a b&c=/d"), "?cursor=a%20b%26c%3D%2Fd": ("two", None)}
+
+    def answer(exchange: Exchange) -> None:
+        name, following = pages[exchange.path.removeprefix("/api/v1/benchmarks")]
+        exchange.say(json.dumps({"benchmarks": [{"name": name, "version": 1}], "next": following}).encode())
+
+    def endless(exchange: Exchange) -> None:
+        exchange.say(b'{"associations": [], "next": "again"}')
+
+    with peer(answer) as server:
+        hub = client(server, gate)
+        assert [line.name for line in hub.benchmarks()] == ["one", "two"]
+        hub.close()
+    with peer(endless) as server, pytest.raises(HubUnavailable, match="pages"):
+        client(server, gate).associations()

@@ -15,10 +15,12 @@ from federation_hub.accounts.tables import Organisation, Person
 from federation_hub.accounts.views import organisation_views, person_views
 from federation_hub.api import current_actor
 from federation_hub.db import now
+from federation_hub.paging import page as listed
 from federation_hub.services import services
 from federation_hub.silos import service as silos
 from federation_hub.silos.service import SILO
 from federation_hub.silos.tables import Silo
+from federation_hub.web.lists import asked_page
 from federation_hub.web.rendering import page
 from silo_node.wire.envelope import key_fingerprint
 from silo_node.wire.errors import MedSiloError
@@ -116,11 +118,12 @@ def change_silo(silo_id: str, event: str) -> AnyResponse:
 
 def _people(**fresh: object) -> str:
     with services().database.reading() as session:
-        rows = session.scalars(select(Person).order_by(Person.name)).all()
+        found = listed(session, select(Person), asked_page(), Person.name)
         homes = session.scalars(select(Organisation).order_by(Organisation.name)).all()
         return page(
             "account/people.html",
-            persons=person_views(session, rows),
+            persons=person_views(session, found.rows),
+            next=found.next,
             organisations=organisation_views(session, homes),
             roles=ROLES,
             fresh=fresh,
@@ -129,18 +132,19 @@ def _people(**fresh: object) -> str:
 
 def _silos(**fresh: object) -> str:
     with services().database.reading() as session:
-        found = session.execute(select(Silo, Organisation).join(Organisation).order_by(Silo.name)).all()
+        found = listed(session, select(Silo), asked_page(), Silo.name)
+        homes = select(Organisation.id, Organisation.name).order_by(Organisation.name)
+        names = dict(session.execute(homes).all())
         rows = [
             {
                 "silo": silo,
-                "organisation": home.name,
+                "organisation": names[silo.organisation_id],
                 "fingerprint": key_fingerprint(silo.public_key) if silo.public_key else None,
                 "events": [event for event in EVENTS if SILO.allows(silo.state, event)],
             }
-            for silo, home in found
+            for silo in found.rows
         ]
-        homes = session.scalars(select(Organisation.name).order_by(Organisation.name)).all()
-        return page("account/silos.html", rows=rows, organisations=homes, fresh=fresh)
+        return page("account/silos.html", rows=rows, next=found.next, organisations=list(names.values()), fresh=fresh)
 
 
 def _activate(person_id: str, *, active: bool) -> AnyResponse:

@@ -11,10 +11,11 @@ from federation_hub.accounts.actors import Actor
 from federation_hub.accounts.browser import HOME, read_form, signed_in
 from federation_hub.accounts.pages.forms import Decision
 from federation_hub.api import current_actor
-from federation_hub.associations.decisions import association_of_id, consent_of, decide
+from federation_hub.associations.decisions import association_of_id, concerning, consent_of, decide
 from federation_hub.associations.service import judge_decision
 from federation_hub.associations.tables import Association
 from federation_hub.benchmarks.tables import Benchmark
+from federation_hub.evaluations.disputes import disputed_results
 from federation_hub.models.tables import Model
 from federation_hub.services import services
 from federation_hub.silos.tables import Silo
@@ -34,6 +35,7 @@ def dashboard() -> str:
         return page(
             "account/dashboard.html",
             questions=_questions(session, actor),
+            disputes=disputed_results(session, actor),
             models=_own(session, Model, actor),
             studies=_own(session, Study, actor),
             silos=_silos(session, actor),
@@ -55,7 +57,7 @@ def _questions(session: Session, actor: Actor) -> list[dict[str, Any]]:
     if not actor.may(DECIDERS):
         return []
     asked = session.scalars(
-        select(Association).where(Association.state == "requested").order_by(Association.created).limit(500)
+        concerning(actor).where(Association.state == "requested").order_by(Association.created).limit(500)
     )
     mine = [row for row in asked if judge_decision(consent_of(session, row), actor, approve=True) is None][:MOST]
     return [

@@ -14,9 +14,12 @@ from federation_hub.accounts.passwords import hash_password, is_password
 from federation_hub.accounts.service import own_token, password_of, person_of_id, revoke_own, set_password
 from federation_hub.accounts.sessions import Lifetime
 from federation_hub.accounts.tables import Organisation, PersonIdentity, Token
+from federation_hub.accounts.views import tokens_in_force
 from federation_hub.api import current_actor
 from federation_hub.db import now
+from federation_hub.paging import page as listed
 from federation_hub.services import services
+from federation_hub.web.lists import asked_page
 from federation_hub.web.rendering import page
 from silo_node.wire.errors import MedSiloError
 
@@ -108,8 +111,8 @@ def _profile(wrong: str = "") -> str:
 def _tokens(fresh: str | None = None, **facts: object) -> str:
     actor = current_actor()
     with services().database.reading() as session:
-        own = select(Token).where(Token.person_id == actor.id).order_by(Token.created.desc(), Token.id)
-        rows = session.scalars(own.limit(200)).all()
-    at = now()
-    alive = [row for row in rows if row.revoked is None and (row.expires is None or row.expires > at)]
-    return page("account/tokens.html", tokens=alive, roles=sorted(actor.roles), fresh=fresh, facts=facts)
+        own = tokens_in_force(actor.id, now())
+        found = listed(session, own, asked_page(), Token.created, Token.id, newest_first=True)
+    return page(
+        "account/tokens.html", tokens=found.rows, next=found.next, roles=sorted(actor.roles), fresh=fresh, facts=facts
+    )
