@@ -62,6 +62,7 @@ def pages_of(federation: Federation) -> dict[str, str]:
         "model": f"/models/{study.final_model_digest}",
         "studies": "/studies",
         "study": f"/studies/{study.id}",
+        "what protects a study": f"/studies/{study.id}/privacy",
         "evaluation": f"/evaluations/{evaluation}",
         "methods": "/methods",
         "digest": f"/verify?digest={standing.digest}",

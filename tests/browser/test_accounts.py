@@ -17,12 +17,24 @@ from federation_hub.accounts import sessions
 from federation_hub.accounts.service import add_person
 from federation_hub.accounts.tables import Person
 from federation_hub.db import now
+from federation_hub.evaluations.tables import Evaluation
 from tests.browser.reading import NARROW, RULES, WIDE, overflow, reading
 from tests.hub.browsing import PASSWORD, invited
 from tests.hub.federation import Federation, hub_at
 
 pytestmark = pytest.mark.browser
-PAGES = ("/dashboard", "/account", "/account/tokens", "/device", "/admin/people", "/admin/silos", "/audit")
+PAGES = (
+    "/dashboard",
+    "/account",
+    "/account/tokens",
+    "/account/benchmarks",
+    "/benchmarks/chest_phantom/sites",
+    "/device",
+    "/admin/people",
+    "/admin/silos",
+    "/audit",
+)
+"""The hospitals' page is public; to the benchmark's owner it shows a form besides."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +44,12 @@ class Desk:
     url: str
     cookie: str
     federation: Federation
+    disputed: str
+    """The page of a disputed result, which somebody has to decide about."""
+
+    @property
+    def pages(self) -> tuple[str, ...]:
+        return (*PAGES, self.disputed)
 
     @property
     def reports(self) -> str:
@@ -52,10 +70,13 @@ def desk(showcase_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
             add_person(session, name="Root", organisation="Eastgate Hospital", roles=roles)
             person = session.scalars(select(Person).where(Person.name == "Root")).one()
             cookie = sessions.begin(session, person, replaces=None, how="password", at=now())
+            answered = session.scalars(select(Evaluation.id).where(Evaluation.state == "answered")).first()
+        disputed = federation.admin.post(f"/evaluations/{answered}/dispute", {"reason": "implausible"})
+        assert disputed.get_json()["state"] == "disputed"
         server = make_server("127.0.0.1", 0, federation.app, threaded=True)
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield Desk(f"http://127.0.0.1:{server.port}", cookie, federation)
+        yield Desk(f"http://127.0.0.1:{server.port}", cookie, federation, f"/account/evaluations/{answered}")
         server.shutdown()
         thread.join()
         server.server_close()
@@ -70,7 +91,7 @@ def test_axe_finds_nothing_behind_the_door(browser: Browser, desk: Desk, scheme:
             page.goto(desk.url + path)
             found[path] = [entry["id"] for entry in Axe().run(page, options=RULES).response["violations"]]
         page.context.add_cookies([{"name": "medsilo-session", "value": desk.cookie, "url": desk.url}])
-        for path in PAGES:
+        for path in desk.pages:
             page.goto(desk.url + path)
             found[path] = [entry["id"] for entry in Axe().run(page, options=RULES).response["violations"]]
             assert overflow(page) == 0, path
@@ -82,7 +103,7 @@ def test_pages_behind_the_door_reflow_at_320_pixels(browser: Browser, desk: Desk
     """WCAG 1.4.10."""
     with reading(browser, viewport={"width": 320, "height": 640}) as page:
         page.context.add_cookies([{"name": "medsilo-session", "value": desk.cookie, "url": desk.url}])
-        for path in PAGES:
+        for path in desk.pages:
             page.goto(desk.url + path)
             assert overflow(page) == 0, path
 

@@ -7,8 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from federation_hub.client import Hub
+from federation_hub.client.cli import app
 from silo_node.wire.digests import digest_file
+from silo_node.wire.errors import BadInput, WireError
 from tests.client.commands import medsilo
 from tests.client.conftest import People
 from tests.sites import write_bundle
@@ -151,3 +155,36 @@ def test_the_client_loads_neither_flask_nor_torch_nor_pandas() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_tokens_are_made_listed_and_revoked(people: People, token_file: Path, tmp_path: Path) -> None:
+    """The secret goes to a private file or is shown once; what is revoked works no longer; no wider one is made."""
+
+    def token(*arguments: str) -> str:
+        called = ["--hub", people.url, "--token-file", str(token_file), "token", *arguments]
+        result = CliRunner().invoke(app, called, catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    made = json.loads(token("new", "nightly", "--scope", "researcher", "--days", "3", "--json"))
+    assert Hub(people.url, made["token"]).me()["roles"] == ["researcher"]
+    kept = tmp_path / "kept"
+    told = token("new", "in a file", "--out", str(kept))
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert kept.read_text().strip() not in told
+    with pytest.raises(BadInput):
+        token("new", "again", "--out", str(kept))
+    listed = json.loads(token("list", "--json"))
+    assert [row["name"] for row in listed[:2]] == ["in a file", "nightly"]
+    assert "nightly" in token("list")
+    assert made["token"] not in json.dumps(listed)
+    assert "works no longer" in token("revoke", made["view"]["token_id"])
+    with pytest.raises(WireError) as caught:
+        Hub(people.url, made["token"]).me()
+    assert caught.value.code == "not-authenticated"
+    with pytest.raises(WireError) as caught:
+        token("revoke", "tok-000000000000")
+    assert caught.value.code == "not-found"
+    with pytest.raises(WireError) as caught:
+        token("new", "wider", "--scope", "hub-admin")
+    assert caught.value.code == "scope-too-wide"

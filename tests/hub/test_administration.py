@@ -2,12 +2,16 @@
 
 import csv
 import io
+import json
 
 import pytest
 from sqlalchemy import select
+from typer.testing import CliRunner
 
 from federation_hub.accounts.tables import AuditEntry
+from federation_hub.cli import app as hub_command
 from silo_node.wire.envelope import key_fingerprint, public_key_text
+from silo_node.wire.errors import BadInput
 from tests.hub.browsing import identifier, signed_in, visitor
 from tests.hub.federation import Federation, bundle_bytes
 
@@ -114,3 +118,30 @@ def test_a_cursor_nobody_gave_is_refused(federation: Federation, cursor: str) ->
     """As malformed, whatever it holds."""
     answer = federation.admin.get("/audit", cursor=cursor)
     assert (answer.status_code, answer.get_json()["fields"]) == (422, ["cursor"])
+
+
+def test_the_operator_reads_the_trail_on_the_machine(federation: Federation) -> None:
+    """The filters of the page, all lines where asked for, as text, CSV and JSON."""
+    silo = federation.silo()
+    home = str(federation.services.config.home)
+
+    def audit(*arguments: str) -> str:
+        result = CliRunner().invoke(hub_command, ["--home", home, "audit", *arguments], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    lines = json.loads(audit("--action", "silo.", "--json"))["entries"]
+    assert [line["action"] for line in lines] == ["silo.approve", "silo.enrol", "silo.invite"]
+    assert json.loads(audit("--action", "silo.", "--limit", "2", "--json"))["entries"] == lines[:2]
+    assert {line["subject"] for line in json.loads(audit("--subject", silo.silo_id, "--json"))["entries"]} == {
+        silo.silo_id
+    }
+    assert "No line fits" in audit("--until", "2001-01-01")
+    text = audit("--action", "silo.approve")
+    assert f"silo.approve          {silo.silo_id}  pending > active" in text
+    with federation.services.database.reading() as session:
+        numbers = list(session.scalars(select(AuditEntry.id).order_by(AuditEntry.id.desc())))
+    rows = list(csv.DictReader(io.StringIO(audit("--csv", "--limit", "0"))))
+    assert [int(row["number"]) for row in rows] == numbers
+    with pytest.raises(BadInput):
+        audit("--csv", "--json")

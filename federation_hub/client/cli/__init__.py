@@ -17,6 +17,7 @@ from federation_hub.client.cli import (
     simulate,
     statistics,
     study,
+    token,
 )
 from federation_hub.client.cli.session import Session
 from federation_hub.client.terminal import EXIT_INTERRUPTED, exit_status, print_error
@@ -33,6 +34,7 @@ app = typer.Typer(
 app.command(name="login")(login.login)
 app.command(name="demo")(demo.demo)
 app.command(name="simulate")(simulate.simulate)
+app.add_typer(token.app, name="token")
 app.add_typer(benchmark.app, name="benchmark")
 app.add_typer(leaderboard.app, name="leaderboard")
 model.app.command(name="dp-ready")(private_model.dp_ready)
