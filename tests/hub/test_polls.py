@@ -56,9 +56,8 @@ def test_a_silo_was_seen_although_its_first_sweep_failed(federation: Federation)
     """What could not be written waits for the next time, and a later question counts more than an earlier one."""
     silo, seen = federation.silo(), federation.services.seen
     silo.post("/tasks/claim", QUESTION)
-    with written_by_another_process(federation):
-        with pytest.raises(OperationalError, match="locked"):
-            sweep(federation.services)
+    with written_by_another_process(federation), pytest.raises(OperationalError, match="locked"):
+        sweep(federation.services)
     seen.write(federation.services.database)
     assert last_seen(federation, silo) is not None
 
