@@ -90,7 +90,7 @@ class Hospital:
             closing(Hub("http://127.0.0.1:9", gate(self.home), NodeConfig())) as nobody,
         ):
             TaskBook(journal).claim(task.task_id, body.kind, seal(task, self.hub.key))
-            report = answer(self.node, absent, Claim(task, 30), body, journal)
+            report = answer(self.node, nobody, Claim(task, 30), body, journal)
             release = decide_release(load_policy(self.home), "results")
             Outbox(journal).add("statistics-report", task.task_id, seal(report, self.node.identity.key), release)
         return task.task_id
