@@ -441,12 +441,14 @@ def pneumonia(data: Path, folder: Path) -> Study:
         return made
 
     local = {"epochs": 1, "batch_size": 32, "learning_rate": 0.3, "max_steps": 20, **SGD}
-    return Study(classification("pneumonia", (28, 28)), network, local, 12, sites, tuned(20, 0.03))
+    return Study(
+        classification("pneumonia", (28, 28)), network, local, 12, sites, tuned(20, fedadam=0.03, fedyogi=0.03)
+    )
 
 
-def tuned(steps: int, adaptive: float) -> dict[str, dict[str, Any]]:
-    """Return what a task changes: FedNova's steps, and the rate of Adam and Yogi at the hub, set by validation."""
-    adapted = {name: {"strategy": {"name": name, "learning_rate": adaptive}} for name in ("fedadam", "fedyogi")}
+def tuned(steps: int, **rates: float) -> dict[str, dict[str, Any]]:
+    """Return what a task changes: FedNova's steps, and rates at the hub, set by the validation scores of one seed."""
+    adapted = {name: {"strategy": {"name": name, "learning_rate": rate}} for name, rate in rates.items()}
     return {"fednova": {"local": {"normalise_to": steps}}, **adapted}
 
 
@@ -497,7 +499,8 @@ def hippocampus(data: Path, folder: Path) -> Study:
         return build_network(profile.network_arguments()).eval()
 
     local = {"epochs": 1, "batch_size": 1, "learning_rate": 0.5, "max_steps": 24, **SGD}
-    return Study(question, network, local, 6, lambda seed: sites, tuned(23, 0.03))
+    rates = {"fedadagrad": 0.02, "fedadam": 0.03, "fedyogi": 0.03}
+    return Study(question, network, local, 6, lambda seed: sites, tuned(23, **rates))
 
 
 def in_memory(name: str, cohort: Path, question: Question) -> Site:
