@@ -18,6 +18,9 @@ from waitress.buffers import ReadOnlyFileBasedBuffer
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from waitress.receiver import FixedStreamReceiver
+from waitress.task import WSGITask
+
+from federation_hub.hanging_up import hangs_up
 
 _SEND_BYTES = 1024 * 1024
 _RECEIVE_BYTES = 1024 * 1024
@@ -129,7 +132,15 @@ def channel_class(pool: BodyPool) -> type[HTTPChannel]:
     return Channel
 
 
+class _Task(WSGITask):  # type: ignore[misc]
+    def build_response_header(self) -> bytes:
+        if self.version == "1.1" and hangs_up(self.environ):
+            self.set_close_on_finish()
+        return bytes(super().build_response_header())
+
+
 class _Channel(HTTPChannel):  # type: ignore[misc]
+    task_class = _Task
     _wakes_at = 1
 
     def handle_read(self) -> None:

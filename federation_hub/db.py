@@ -6,8 +6,9 @@ request and no transaction fails half-way for a lock); every column type is port
 
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
+from threading import RLock, local
 from typing import Any
 
 from sqlalchemy import JSON, DateTime, Dialect, Engine, MetaData, create_engine, event
@@ -81,11 +82,12 @@ class Database:
         self._writers = sessionmaker(self.engine, expire_on_commit=False)
         readers = self.engine.execution_options(medsilo_begin="BEGIN")
         self._readers = sessionmaker(readers, expire_on_commit=False)
+        self._turn = _Turn() if self.url.get_backend_name() == "sqlite" else nullcontext()
 
     @contextmanager
     def session(self) -> Iterator[Session]:
         """Yield a writing session: committed at the end of the block, rolled back when it raises."""
-        with self._writers() as session, session.begin():
+        with self._turn, self._writers() as session, session.begin():
             yield session
 
     @contextmanager
@@ -97,6 +99,27 @@ class Database:
     def close(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
+
+
+class _Turn:
+    """One thread of this process writes at a time, the others wait for it here.
+
+    SQLite has one writer, and whoever finds it taken tries again after a while, at last after a tenth of a second and
+    without a queue: under load some never got their turn in the ten seconds they try. Other processes still meet at
+    SQLite's own lock, and so does whoever waited here as long.
+    """
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._taken = local()
+
+    def __enter__(self) -> None:
+        self._taken.stack = [*getattr(self._taken, "stack", []), self._lock.acquire(timeout=_BUSY_SECONDS)]
+
+    def __exit__(self, *_: object) -> None:
+        *self._taken.stack, taken = self._taken.stack
+        if taken:
+            self._lock.release()
 
 
 def _engine(url: URL) -> Engine:

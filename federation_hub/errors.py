@@ -11,6 +11,8 @@ from typing import Any
 import structlog
 from flask import Flask, Response, g, request
 from pydantic import BaseModel, ValidationError
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnection
 from werkzeug.exceptions import HTTPException
 
 from silo_node.wire.errors import PROBLEMS, MedSiloError, ProblemDocument, WireError
@@ -32,6 +34,7 @@ _BY_STATUS = {
     429: "rate-limited",
     503: "unavailable",
 }
+_RETRY_SECONDS = 5
 _log = structlog.get_logger("federation_hub")
 
 
@@ -104,10 +107,18 @@ def register_error_handlers(app: Flask) -> None:
             return error
         return problem_response(problem(_BY_STATUS.get(error.code or 500, "internal-error")), app)
 
+    def busy(error: OperationalError | NoConnection) -> Response:
+        # Nothing was written, so the caller may ask again; a database that stays away fills the log.
+        _log.error("database-unavailable", request_id=request_id(), exc_info=error)
+        g.retry_after = _RETRY_SECONDS
+        return problem_response(problem("unavailable"), app)
+
     def fault(error: Exception) -> Response:
         _log.error("fault", request_id=request_id(), exc_info=error)
         return problem_response(problem("internal-error"), app)
 
     app.register_error_handler(MedSiloError, refused)
     app.register_error_handler(HTTPException, http)
+    app.register_error_handler(OperationalError, busy)
+    app.register_error_handler(NoConnection, busy)
     app.register_error_handler(Exception, fault)

@@ -10,6 +10,7 @@ from flask import current_app
 from federation_hub.config import HubConfig
 from federation_hub.db import Database, now
 from federation_hub.intake.log import Intake
+from federation_hub.silos.seen import Seen
 from federation_hub.storage.blobs import BlobStore
 from federation_hub.storage.partial import PartialUploads
 from silo_node.wire.envelope import public_key_text
@@ -34,6 +35,7 @@ class Services:
 
     partials: PartialUploads = field(init=False)
     intake: Intake = field(init=False)
+    seen: Seen = field(init=False, default_factory=Seen)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "intake", Intake(self.database, self.config.home / "intake"))

@@ -51,6 +51,7 @@ class Sweeper:
 
 def sweep(services: Services) -> None:
     """Offer lapsed tasks again, wake the studies concerned, and throw away uploads left for days."""
+    services.seen.write(services.database)
     with services.database.session() as session:
         forget_nonces(session, now())
         sessions.forget_old(session, Lifetime.of(services.config), now())

@@ -63,7 +63,7 @@ class SiteBlock:
     """For each class, the tables of every model; empty where the class has none."""
 
     parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Each class or structure as it was sent, for the counts that only add up."""
+    """Each class or structure as it was sent, without its metrics: for the counts that only add up."""
 
 
 def site_block(block: Mapping[str, Any], *, digest: str) -> SiteBlock:
@@ -81,7 +81,7 @@ def site_block(block: Mapping[str, Any], *, digest: str) -> SiteBlock:
         failed=tuple(block["failed"]),
         entries=entries,
         tables={part["label"]: _tables(part) for part in block["classes"]},
-        parts={part["label"]: part for part in (*block["classes"], *block["structures"])},
+        parts={part["label"]: _counts(part) for part in (*block["classes"], *block["structures"])},
     )
 
 
@@ -100,6 +100,10 @@ def _entry(part: Mapping[str, Any]) -> Entry:
         if metric["status"] == "estimated"
     }
     return Entry(part["label"], part.get("positives"), part.get("negatives"), metrics)
+
+
+def _counts(part: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {name: value for name, value in part.items() if name != "metrics"}
 
 
 def _tables(part: Mapping[str, Any]) -> tuple[ModelTables, ...]:

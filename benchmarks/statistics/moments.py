@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -41,19 +42,29 @@ class MetricTable:
         return np.isfinite(self.theta)
 
     def cross_covariances(self) -> Iterator[Floats]:
-        """Yield for each model its covariance (m, s) with every model at every site."""
-        holding: list[list[tuple[SiteCovariance, int]]] = [[] for _ in self.models]
+        """Yield for each model its covariance (m, s) with every model at every site.
+
+        Most sites report the same models together, so what they say of a model is written for all of them at once.
+        """
+        together: dict[bytes, list[SiteCovariance]] = {}
         for block in self.covariances:
-            for row, member in enumerate(block.members):
-                holding[member].append((block, row))
-        for blocks in holding:
+            together.setdefault(block.members.tobytes(), []).append(block)
+        holding: list[list[tuple[Any, Floats]]] = [[] for _ in self.models]
+        for blocks in together.values():
+            cells = np.ix_(blocks[0].members, [block.site for block in blocks])
+            stacked = np.stack([block.cov for block in blocks], axis=-1)
+            for row, member in enumerate(blocks[0].members):
+                holding[member].append((cells, stacked[row]))
+        for parts in holding:
             cross = np.zeros(self.theta.shape)
-            for block, row in blocks:
-                cross[block.members, block.site] = block.cov[row]
+            for cells, values in parts:
+                cross[cells] = values
             yield cross
 
     def select(self, models: Booleans, sites: Booleans) -> "MetricTable":
         """Return the table of some models and sites."""
+        if models.all() and sites.all():
+            return self
         new_model, new_site = np.cumsum(models) - 1, np.cumsum(sites) - 1
         kept = []
         for block in self.covariances:

@@ -98,10 +98,10 @@ def pool(y: Floats, v: Floats, weights: Floats | None = None) -> Pooled:
     estimable, freedom = sites >= ESTIMABLE_SITES, _freedom(sites)
     fit = _where_q_is(y, v, freedom)
     tau2 = np.where(estimable, fit.tau2, 0.0)
-    present = np.isfinite(v)
-    share = _shares(present, weights)
+    share = _shares(v, sites, weights)
     mean = np.einsum("...s,...s->...", share, y)
-    variance = np.einsum("...s,...s,...s->...", share, share, np.where(present, v, 0.0) + tau2[..., None])
+    spread = v if _complete(v, sites) else np.where(np.isfinite(v), v, 0.0)
+    variance = np.einsum("...s,...s,...s->...", share, share, spread + tau2[..., None])
     # Q about any mean is Q about its own weighted mean plus the weight of the distance between the two.
     factor = (fit.q + fit.weight * (mean - fit.mean) ** 2) / freedom
     variance *= np.where(estimable, np.maximum(1.0, factor), 1.0)
@@ -238,10 +238,13 @@ def _solve(y: Floats, v: Floats, target: Floats, fit: _Fit) -> None:
     tau2, total, mean, q = fit
     rows = np.arange(tau2.size)
     for _ in range(_NEWTON_STEPS):
-        weight = 1.0 / (v + tau2[rows, None])
+        weight = v + tau2[rows, None]
+        np.divide(1.0, weight, out=weight)
         total[rows] = weight.sum(axis=1)
         mean[rows] = np.einsum("rs,rs->r", weight, y) / np.maximum(total[rows], _TINY)
-        terms = weight * (y - mean[rows, None]) ** 2
+        terms = y - mean[rows, None]
+        terms *= terms
+        terms *= weight
         q[rows] = terms.sum(axis=1)
         excess = q[rows] - target
         unsolved = (excess > _TOLERANCE * target) | ((excess < -_TOLERANCE * target) & (tau2[rows] > 0))
@@ -254,14 +257,24 @@ def _solve(y: Floats, v: Floats, target: Floats, fit: _Fit) -> None:
         tau2[rows] = np.maximum(tau2[rows] + excess / slope * scale, 0.0)
 
 
-def _shares(present: Booleans, weights: Floats | None) -> Floats:
+def _shares(v: Floats, sites: Integers, weights: Floats | None) -> Floats:
+    if weights is None and _complete(v, sites):
+        return np.full(v.shape, 1.0 / max(v.shape[-1], _TINY))
+    present = np.isfinite(v)
     shares = present.astype(np.float64) if weights is None else np.where(present, weights, 0.0)
     return np.asarray(shares / np.maximum(shares.sum(axis=-1, keepdims=True), _TINY))
+
+
+def _complete(v: Floats, sites: Integers) -> bool:
+    """Tell whether no site is missing anywhere, as on most boards: half a million pairs have nothing to fill in."""
+    return bool(v.size) and int(sites.min()) == v.shape[-1]
 
 
 def _filled(y: Floats, v: Floats) -> tuple[Floats, Floats, Integers]:
     """Give a missing site an infinite variance, hence no weight, and return the number of sites there are."""
     present = np.isfinite(y)
+    if present.all():
+        return y, np.maximum(v, _TINY), np.full(y.shape[:-1], y.shape[-1])
     return np.where(present, y, 0.0), np.where(present, np.maximum(v, _TINY), np.inf), present.sum(axis=-1)
 
 

@@ -168,11 +168,12 @@ def _subgroup_summaries(board: Board, blocks: Sequence[SiteBlock]) -> list[tuple
 )
 def _failed(board: Board, blocks: Sequence[SiteBlock]) -> list[int]:
     """How many cases each model has failed on, over the blocks its numbers come from."""
-    counts: dict[tuple[str, str], int] = {}
+    counts: dict[str, dict[str, int]] = {model: {} for model in board.table.models}
     for block in sorted(blocks, key=lambda block: (block.finished, block.digest)):
         for model, failed in zip(block.models, block.failed, strict=True):
-            counts[model, block.site] = failed
-    return [sum(counts.get((model, site), 0) for site in board.table.sites) for model in board.table.models]
+            if model in counts:
+                counts[model][block.site] = failed
+    return [sum(by_site.values()) for by_site in counts.values()]
 
 
 def _missing(table: MetricTable, model: int) -> list[str]:

@@ -5,9 +5,9 @@ are binomial. No rank comes from here. A site that suppressed a count is left ou
 says so.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,8 +21,7 @@ Table = dict[str, Any]
 _DIGITS = 6
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(NamedTuple):
     """What one site told of one model's class or structure, and whether the site may be named."""
 
     part: Mapping[str, Any]
@@ -37,15 +36,18 @@ def told_of(
     blocks: Iterable[SiteBlock], models: Collection[str], *, named_sites: Collection[str] = ()
 ) -> dict[str, dict[str, list[Told]]]:
     """Return for each model and label what the sites told; where a site's blocks repeat a model, the last counts."""
-    latest: dict[tuple[str, str], SiteBlock] = {}
-    wanted = set(models)
+    latest: dict[str, dict[str, tuple[SiteBlock, int]]] = {model: {} for model in models}
     for block in sorted(blocks, key=lambda block: (block.finished, block.digest)):
-        latest |= {(model, block.site): block for model in block.models if model in wanted}
-    found: dict[str, dict[str, list[Told]]] = {model: {} for model in models}
-    for (model, site), block in sorted(latest.items(), key=lambda item: item[0]):
-        place = block.models.index(model)
-        for label, part in block.parts.items():
-            found[model].setdefault(label, []).append(Told(part, place, block.cases, site in named_sites))
+        for place, model in enumerate(block.models):
+            if model in latest:
+                latest[model][block.site] = block, place
+    found: dict[str, dict[str, list[Told]]] = {}
+    for model, sites in latest.items():
+        told = found[model] = defaultdict(list)
+        for site in sorted(sites):
+            block, place = sites[site]
+            for label, part in block.parts.items():
+                told[label].append(Told(part, place, block.cases, site in named_sites))
     return found
 
 

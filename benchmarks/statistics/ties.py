@@ -74,7 +74,9 @@ def compare(table: MetricTable, *, tellable: Booleans | None = None, minimum_sit
         rest = slice(row + 1, size)
         y = table.theta[row] - table.theta[rest]
         y[few[row, rest]] = np.nan
-        pooled = pool(y, np.maximum(table.variance[row] + table.variance[rest] - 2 * cross[rest], 0.0))
+        v = table.variance[row] + table.variance[rest]
+        v -= 2 * cross[rest]
+        pooled = pool(y, np.maximum(v, 0.0, out=v))
         mean[row, rest], se[row, rest], quantile[row, rest] = pooled.mean, pooled.se, pooled.quantile
         sites[row, rest] = pooled.sites
     return _comparisons(table, mean, se, quantile, sites)

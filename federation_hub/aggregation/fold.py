@@ -142,8 +142,9 @@ def _open(stack: ExitStack, path: Path, base: Layout, discount: float = 1.0) -> 
 
 def _combination(rule: Rule, updates: Sequence[Update], sources: Sequence[_Source], base: Layout) -> Combine:
     products = np.empty((0, 0))
-    if rule.needs_products:
-        products = inner_products([(source.descriptor, source.layout) for source in sources], base)
+    if rule.needs != "nothing":
+        files = [(source.descriptor, source.layout) for source in sources]
+        products = inner_products(files, base, norms_only=rule.needs == "norms")
         discounts = np.array([source.discount for source in sources])
         products *= np.outer(discounts, discounts)
     silo_ids = tuple(update.silo_id for update in updates)
@@ -205,7 +206,7 @@ class _Folding:
         self._step, self._second = optimiser.step, optimiser.second
         self._other: Float64 = np.empty(block_values if self._second else 0, np.float64)
         self._base_values: Float32 = np.empty(block_values, np.float32)
-        self._update_values: Float32 = np.empty(block_values, np.float32)
+        self._update_values: Float32 = np.empty((len(sources), block_values), np.float32)
         self._wide: Float64 = np.empty(block_values, np.float64)
         self._result = _Pair(block_values)
 
@@ -215,21 +216,24 @@ class _Folding:
         for base in float_blocks(self._base.descriptor, self._base.layout.by_name[tensor.name], self._base_values):
             size = len(base)
             wide = self._wide[:size]
-            self._combine(self._updates(tensor.name, start, size), wide)
+            updates = self._updates(tensor.name, start, size)
+            self._combine(updates, wide)
             arrays = [moment.read(tensor.name, start, size) for moment in self._moments]
             if self._second is not None:
-                self._second(self._updates(tensor.name, start, size), self._other[:size])
+                self._second(updates, self._other[:size])
                 arrays.append(self._other[:size])
             self._step(base, wide, arrays)
             yield self._result.filled(wide), *(moment.rounded(size) for moment in self._moments)
             start += size
 
-    def _updates(self, name: str, start: int, size: int) -> Iterator[Float32]:
-        for source in self._sources:
-            values = read_block(source.descriptor, source.layout.by_name[name], start, self._update_values[:size])
+    def _updates(self, name: str, start: int, size: int) -> list[Float32]:
+        blocks = []
+        for source, buffer in zip(self._sources, self._update_values, strict=True):
+            values = read_block(source.descriptor, source.layout.by_name[name], start, buffer[:size])
             if source.discount != 1.0:
                 np.multiply(values, np.float32(source.discount), out=values)
-            yield values
+            blocks.append(values)
+        return blocks
 
 
 def _write(files: Sequence[BinaryIO], layout: Layout, folding: _Folding) -> list[tuple[str, int]]:

@@ -5,7 +5,7 @@ after block as the model is written (McMahan et al. 2018). Two studies are neigh
 in the other: who takes part in a round is public.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -47,7 +47,7 @@ class PrivateMean:
     @property
     def rule(self) -> Rule:
         """Return it as a rule of the fold."""
-        return Rule(self._prepare)
+        return Rule(self._prepare, needs="norms")
 
     def next(self) -> "PrivateMean":
         """Return the next round's mean."""
@@ -55,14 +55,14 @@ class PrivateMean:
 
     def _prepare(self, sites: Sites) -> Combine:
         norm, count = self.clipping.norm, len(sites.silo_ids)
-        norms = np.sqrt(np.diag(sites.products))
+        norms = sites.norms
         multiplier, count_noise = split_noise(self.noise, count, self.clipping.quantile)
         centred = float((norms <= norm).sum()) - count / 2
         self.next_norm = adapted(self.clipping, centred, count, count_noise, self.randomness)
         mean = weighted_sum(norm / np.maximum(norms, norm), float(count))
         deviation = multiplier * norm / count
 
-        def combine(updates: Iterable[Float32], out: Float64) -> None:
+        def combine(updates: Sequence[Float32], out: Float64) -> None:
             mean(updates, out)
             out += self.randomness.normal(len(out)) * deviation
 

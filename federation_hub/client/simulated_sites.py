@@ -16,7 +16,7 @@ from silo_node.wire.privacy import PatientPrivacy, patient_steps
 from silo_node.wire.studies import SiteScore, StudyPlan, judged
 
 if TYPE_CHECKING:
-    from pipelines.job import RoundCommand, Score
+    from pipelines.job import LocalPrivacy, RoundCommand, Score
     from pipelines.session import TrainingRounds
 
 MANIFEST = "manifest.json"
@@ -71,6 +71,8 @@ def _open_site(
     from pipelines.question import read_question
     from pipelines.session import TrainingRounds
 
+    manifest = read_manifest(cohort)
+    patients = len({entry.patient for entry in cases_of(manifest, "train")})
     job = TrainSession(
         cohort=cohort,
         definition=definition,
@@ -81,10 +83,9 @@ def _open_site(
         keeps=Keeping.model_validate(plan.keeps),
         state=out / "state",
         seed=plan.seed,
-        privacy=_privacy(plan, cohort, silo_id),
+        privacy=simulated_privacy(plan, patients, silo_id),
     )
     rounds = TrainingRounds.opened(job, lambda done, total: None)
-    manifest = read_manifest(cohort)
     higher = METRICS[read_question(definition).primary.name][1] == "higher"
     site = SiteAgent(plan, rounds, len(cases_of(manifest, "validation")), higher=higher)
     return SimulatedSite(silo_id, len(cases_of(manifest, "train")), site.train)
@@ -123,15 +124,13 @@ class SiteAgent:
         )
 
 
-def _privacy(plan: StudyPlan, cohort: Path, silo_id: str) -> Any:
+def simulated_privacy(plan: StudyPlan, patients: int, silo_id: str) -> "LocalPrivacy | None":
     """Return the noise of a simulated silo: as much as a real one's, but from the plan's seed, so it hides nothing."""
-    from pipelines.cohort import cases_of, read_manifest
     from pipelines.job import LocalPrivacy
     from pipelines.privacy.accounting import noise_for
 
     if not isinstance(plan.privacy, PatientPrivacy):
         return None
-    patients = len({entry.patient for entry in cases_of(read_manifest(cohort), "train")})
     steps, promise = patient_steps(plan, patients), plan.privacy
     return LocalPrivacy(
         noise_multiplier=noise_for(promise.epsilon, promise.delta, rate=steps.rate, steps=steps.planned),

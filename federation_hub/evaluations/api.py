@@ -1,7 +1,6 @@
 """Routes of tasks (for silos) and of evaluations (for people)."""
 
 from collections.abc import Sequence
-from datetime import timedelta
 
 from flask import Blueprint
 from sqlalchemy import select
@@ -32,10 +31,10 @@ from federation_hub.evaluations.rules import wait_seconds
 from federation_hub.evaluations.service import Again, plan_evaluations
 from federation_hub.evaluations.tables import EstimateBlockRow, Evaluation, Task
 from federation_hub.evaluations.tasks import own_task
+from federation_hub.hanging_up import hang_up
 from federation_hub.models.messages import OfBenchmark
 from federation_hub.paging import page
 from federation_hub.services import Services, services
-from federation_hub.silos.tables import Silo
 from federation_hub.studies.reports import examine_ahead
 from federation_hub.studies.service import consents_for
 from silo_node.wire.envelope import Envelope
@@ -43,9 +42,8 @@ from silo_node.wire.errors import MedSiloError
 from silo_node.wire.tasks import ClaimAnswer, ClaimRequest, Decline, Heartbeat, HeartbeatAnswer, ResultAnswer
 
 blueprint = Blueprint("evaluations", __name__)
-_SEEN_EVERY = timedelta(seconds=30)
-_NOTES_A_SECOND = 5
-"""How many idle silos a second may be noted as seen: each is a write, and a thousand silos ask forty times a second."""
+_WORTH_HANGING_UP = 2.0
+"""Who is told to wait longer is asked to call again instead of holding the line."""
 
 
 @route(blueprint, "POST", "/tasks/claim", body=ClaimRequest, returns=ClaimAnswer, roles=SILO)
@@ -56,20 +54,14 @@ def claim(body: ClaimRequest) -> ClaimAnswer:
         poll = look(session, actor.id, body.kinds, at)
         asked = consents_for(session, actor.id, hub_public_key=hub.public_key) if poll.asked else ()
     envelope = None
-    if poll.work or poll.last_seen is None or at - poll.last_seen > _seen_every(poll.activity.silos):
+    hub.seen.note(actor.id, at)
+    if poll.work:
         with hub.database.session() as session:
-            session.get_one(Silo, actor.id).last_seen = at
             envelope = leases.claim(session, hub, kinds=body.kinds, actor=actor)
-    return ClaimAnswer(
-        task=envelope,
-        lease_seconds=hub.config.lease_seconds,
-        wait_seconds=wait_seconds(poll.activity, at, hub.config.poll_idle_seconds),
-        consents=asked,
-    )
-
-
-def _seen_every(silos: int) -> timedelta:
-    return max(_SEEN_EVERY, timedelta(seconds=silos / _NOTES_A_SECOND))
+    wait = wait_seconds(poll.activity, at, hub.config.poll_idle_seconds)
+    if wait >= _WORTH_HANGING_UP:
+        hang_up()
+    return ClaimAnswer(task=envelope, lease_seconds=hub.config.lease_seconds, wait_seconds=wait, consents=asked)
 
 
 @route(blueprint, "POST", "/tasks/<task_id>/heartbeat", body=Heartbeat, returns=HeartbeatAnswer, roles=SILO)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from flask import Blueprint, Response, request
 from markupsafe import Markup
+from pydantic_core import from_json
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -12,7 +13,7 @@ from benchmarks.statistics.blocks import SiteBlock, site_block
 from benchmarks.statistics.rules import benchmark_rules
 from federation_hub.benchmarks.service import find
 from federation_hub.benchmarks.tables import Benchmark
-from federation_hub.evaluations.tables import EstimateBlockRow
+from federation_hub.evaluations.tables import EstimateBlockRow, block_text
 from federation_hub.leaderboards.board import Board, Comparison, Entry, Estimate
 from federation_hub.leaderboards.comparison import Paired, paired
 from federation_hub.leaderboards.exports import INTERVAL, interval
@@ -143,14 +144,18 @@ def _paired(session: Session, row: Benchmark, body: bytes, board: Board, a: Entr
     labels = {given["block"]: given["site"] for given in parse_object(body)["inputs"]}
     named = {site.label for site in sites_of_benchmark(session, row.name).values() if site.shown and site.named}
     rules = benchmark_rules(row.definition, digest=row.digest)
-    return paired(rules, _blocks(session, labels), a.digest, b.digest, shown=board.sites, named=named)
+    blocks = _blocks(session, labels, a.digest, b.digest)
+    return paired(rules, blocks, a.digest, b.digest, shown=board.sites, named=named)
 
 
-def _blocks(session: Session, labels: Mapping[str, str]) -> list[SiteBlock]:
-    rows = session.execute(
-        select(EstimateBlockRow.digest, EstimateBlockRow.block).where(EstimateBlockRow.digest.in_(labels))
-    )
-    return [replace(site_block(block, digest=digest), site=labels[digest]) for digest, block in rows]
+def _blocks(session: Session, labels: Mapping[str, str], *models: str) -> list[SiteBlock]:
+    """Return the blocks of a snapshot that speak of any of these models, under the labels of their hospitals."""
+    rows = session.execute(select(EstimateBlockRow.digest, block_text()).where(EstimateBlockRow.digest.in_(labels)))
+    return [
+        replace(site_block(from_json(text), digest=digest), site=labels[digest])
+        for digest, text in rows
+        if any(model in text for model in models)
+    ]
 
 
 def _answers(board: Board, a: Entry, b: Entry, found: Paired, listed: Comparison | None) -> tuple[Answer, ...]:

@@ -91,7 +91,7 @@ def read_inputs(body: bytes) -> BoardInputs:
     try:
         sites = {site["label"]: PublicSite(silo_id=site["label"], **site) for site in document["sites"]}
         blocks = [
-            AcceptedBlock(one["digest"], one["site"], one["block"] | {"silo_id": one["site"]})
+            AcceptedBlock(one["digest"], one["site"], json.dumps(one["block"] | {"silo_id": one["site"]}))
             for one in document["blocks"]
         ]
         kept = {"sites": [], "models": document["models"]}

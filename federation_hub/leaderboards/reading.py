@@ -1,9 +1,10 @@
 """Reading a snapshot's bytes back as a board."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from typing import Any, Literal, overload
+
+from pydantic_core import from_json
 
 from federation_hub.leaderboards.board import Badge, Board, Comparison, Entry, Estimate, SiteValue, Waiting
 from silo_node.wire.benchmarks import BenchmarkDefinition
@@ -16,7 +17,7 @@ Json = Mapping[str, Any]
 @lru_cache(maxsize=32)
 def read_board(body: bytes) -> Board:
     """Return the board a snapshot holds. Snapshots never change, so the last ones read are kept."""
-    snapshot = json.loads(body)
+    snapshot = from_json(body)
     rows = [row for row in snapshot["rows"] if row["status"] in ("ranked", "compared")]
     names = {row["model"]: row["name"] for row in snapshot["rows"]}
     sites = _ordered(set(snapshot["shown_sites"]))

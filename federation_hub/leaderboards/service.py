@@ -12,7 +12,7 @@ from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.entries.service import kept_back
 from federation_hub.entries.tables import Entry
 from federation_hub.evaluations.service import is_baseline
-from federation_hub.evaluations.tables import EstimateBlockRow
+from federation_hub.evaluations.tables import EstimateBlockRow, block_text
 from federation_hub.leaderboards.inputs import from_manifest, manifest, open_to_all
 from federation_hub.leaderboards.publication import sites_of_benchmark
 from federation_hub.leaderboards.snapshots import AcceptedBlock, BoardInputs, ListedModel, snapshot_bytes
@@ -65,8 +65,9 @@ def inputs_of(session: Session, snapshot: Snapshot) -> BoardInputs:
     if snapshot.manifest is None:
         raise MedSiloError("not-found")
     benchmark = session.get_one(Benchmark, snapshot.benchmark_id)
-    rows = session.scalars(select(EstimateBlockRow).where(EstimateBlockRow.digest.in_(snapshot.manifest["blocks"])))
-    blocks = tuple(AcceptedBlock(row.digest, row.silo_id, row.block) for row in rows)
+    wanted = EstimateBlockRow.digest.in_(snapshot.manifest["blocks"])
+    rows = session.execute(select(EstimateBlockRow.digest, EstimateBlockRow.silo_id, block_text()).where(wanted))
+    blocks = tuple(AcceptedBlock(digest, silo_id, text) for digest, silo_id, text in rows)
     return from_manifest(snapshot.manifest, benchmark.definition, benchmark.digest, blocks)
 
 
@@ -135,16 +136,18 @@ def _stand(session: Session, found: Snapshot, inputs: BoardInputs, standing: Sna
 
 def _blocks(session: Session, benchmark: Benchmark) -> tuple[AcceptedBlock, ...]:
     """Return the accepted blocks of each silo's newest cohort: with a new one it is still the same hospital."""
-    rows = session.scalars(
-        select(EstimateBlockRow)
-        .where(EstimateBlockRow.benchmark_id == benchmark.id, EstimateBlockRow.state == "accepted")
-        .order_by(EstimateBlockRow.received, EstimateBlockRow.digest)
+    row = EstimateBlockRow
+    found = session.execute(
+        select(row.digest, row.silo_id, row.cohort_id, block_text())
+        .where(row.benchmark_id == benchmark.id, row.state == "accepted")
+        .order_by(row.received, row.digest)
+    ).all()
+    newest = {silo_id: cohort_id for _, silo_id, cohort_id, _ in found}
+    blocks = (
+        AcceptedBlock(digest, silo_id, text)
+        for digest, silo_id, cohort_id, text in found
+        if cohort_id == newest[silo_id]
     )
-    found = rows.all()
-    newest = {row.silo_id: row.cohort_id for row in found}
-    blocks = [
-        AcceptedBlock(row.digest, row.silo_id, row.block) for row in found if row.cohort_id == newest[row.silo_id]
-    ]
     return tuple(sorted(blocks, key=lambda block: block.digest))
 
 

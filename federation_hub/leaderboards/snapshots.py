@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pydantic_core import from_json
+
 from benchmarks.statistics.blocks import SiteBlock, site_block
 from benchmarks.statistics.rules import benchmark_rules
 from federation_hub.leaderboards.labels import PublicSite
@@ -13,11 +15,19 @@ from silo_node.wire.digests import hex_part
 
 @dataclass(frozen=True, slots=True)
 class AcceptedBlock:
-    """A hospital's accepted estimate block: the digest of its signed bytes, who sent it, and its JSON object."""
+    """A hospital's accepted estimate block: the digest of its signed bytes, who sent it, and its JSON as text.
+
+    A large board has thousands of blocks, which parsed take ten times the memory: each is parsed when it is looked at.
+    """
 
     digest: str
     silo_id: str
-    block: Mapping[str, Any]
+    text: str
+
+    @property
+    def block(self) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = from_json(self.text)
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.special import expit
-from scipy.stats import rankdata
 from torch.nn import functional
 
 from pipelines.cohort import PreparedCase
@@ -39,7 +37,7 @@ class Classification:
         others = values.repeat(len(values), 1).fill_diagonal_(-torch.inf)
         log_odds = (values - torch.logsumexp(others, dim=1)).numpy()
         kept = np.clip(np.round(log_odds * LOG_ODDS_STEPS) / LOG_ODDS_STEPS, -LARGEST_LOG_ODDS, LARGEST_LOG_ODDS)
-        probabilities: Probabilities = expit(kept)
+        probabilities: Probabilities = torch.sigmoid(torch.from_numpy(kept)).numpy()
         return probabilities
 
     def record(self, prediction: Probabilities, case: PreparedCase) -> dict[str, Any]:
@@ -77,7 +75,7 @@ class Classification:
 
 
 def auroc(scores: Probabilities, positives: np.ndarray[Any, np.dtype[np.bool_]]) -> float:
-    """Return the area under the ROC curve by mid-ranks (Mann and Whitney); both classes must occur."""
-    count, others = int(positives.sum()), int((~positives).sum())
-    ranks = rankdata(scores)
-    return float((ranks[positives].sum() - count * (count + 1) / 2) / (count * others))
+    """Return how often a positive scores above a negative, a tie counting half (Mann and Whitney); both must occur."""
+    others, own = np.sort(scores[~positives]), scores[positives]
+    above = np.searchsorted(others, own, side="left") + np.searchsorted(others, own, side="right")
+    return float(above.sum() / (2 * len(own) * len(others)))

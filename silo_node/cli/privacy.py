@@ -59,45 +59,31 @@ def ledger(
 ) -> None:
     """Show what was told of each cohort's patients, what that has cost their privacy, and whether the chain holds.
 
-    Epsilon is at the policy's `budget.delta`. Studies that were agreed to and have not ended are counted whole when a
-    study asks to be let in, and here as far as they came.
+    Epsilon is at the policy's `budget.delta`, over all studies, evaluations and questions, and the same people are
+    counted through every cohort. What studies that were agreed to have yet to spend is promised. What is left is a
+    plain subtraction; losses add up to less than their sum, so more may fit, and an approval tells exactly.
 
     Example: silo-node privacy ledger
     """
     from silo_node.policy import load_policy
+    from silo_node.privacy.account import PrivacyAccount
     from silo_node.privacy.ledger import PrivacyLedger
-    from silo_node.privacy.words import epsilon_words, mechanism_words
+    from silo_node.privacy.words import ACCOUNT_HEADINGS, LINE_HEADINGS, account_rows, budget_words, line_rows
 
     session = session_of(context)
     budget = load_policy(session.home).budget
     with session.journal() as journal:
         book = PrivacyLedger(journal)
         lines, last = book.verify()
-        accounts = [
-            {
-                "cohort": name,
-                "part": part,
-                "patients": len(patients),
-                "epsilon": book.spent(patients).epsilon(budget.delta),
-                "without_noise": book.spent(patients).without_noise,
-            }
-            for (name, part), patients in book.parts().items()
-            if cohort in (None, name)
-        ]
+        accounts = PrivacyAccount(session.home, journal).standings(budget.delta, cohort)
         entries = book.entries(cohort)
-    rows = [(e.number, e.created, e.cohort or None, e.part, e.subject, mechanism_words(e.mechanism)) for e in entries]
-    standing = [
-        (a["cohort"], a["part"], a["patients"], epsilon_words(float(str(a["epsilon"]))), a["without_noise"])
-        for a in accounts
-    ]
-    cap = "no budget" if budget.epsilon is None else f"a budget of {budget.epsilon:g}"
     text = "\n".join(
         [
-            f"The chain of {lines} lines holds; {cap}, at delta {budget.delta:g}.",
+            f"The chain of {lines} lines holds; {budget_words(budget)}.",
             "",
-            table(["cohort", "part", "patients", "epsilon", "answers without noise"], standing),
+            table(list(ACCOUNT_HEADINGS), account_rows(budget, accounts)),
             "",
-            table(["line", "time", "cohort", "part", "about", "what"], rows),
+            table(list(LINE_HEADINGS), line_rows(entries)),
         ]
     )
     facts = {
@@ -105,7 +91,7 @@ def ledger(
         "hash": last,
         "budget": budget.epsilon,
         "delta": budget.delta,
-        "accounts": accounts,
+        "accounts": [asdict(one) for one in accounts],
         "entries": [asdict(entry) for entry in entries],
     }
     show(facts, as_json=as_json, text=text)

@@ -12,6 +12,7 @@ from silo_node.journal import Journal
 from silo_node.policy.schema import Policy
 from silo_node.privacy.ledger import PrivacyLedger
 from silo_node.privacy.outlook import Outlook
+from silo_node.privacy.standing import Standing
 from silo_node.state import Home
 from silo_node.wire.benchmarks import BenchmarkReference
 from silo_node.wire.cohorts import AssociationDecision
@@ -78,6 +79,25 @@ class PrivacyAccount:
         after = None if own == WITHOUT_NOISE else spent.epsilon(delta, *promised, own)
         before = spent.epsilon(delta, *promised)
         return Outlook(found.cohort_id, len(patients), delta, before, after, spent.without_noise)
+
+    def standings(self, delta: float, cohort: str | None = None) -> list[Standing]:
+        """Return what is spent and promised, for every part of every cohort of which anything was told, or of one.
+
+        With a cohort, also for its training patients: they may have been told of through another one. Raises
+        :class:`MedSiloError` ``privacy-unavailable`` where the accountant is needed and not installed.
+        """
+        parts = {key: theirs for key, theirs in self._ledger.parts().items() if cohort in (None, key[0])}
+        if cohort is not None and (cohort, "train") not in parts:
+            parts[cohort, "train"] = _training_patients_of(self._home, cohort)
+        try:
+            return [self._standing(name, part, theirs, delta) for (name, part), theirs in parts.items() if theirs]
+        except ImportError:
+            raise MedSiloError("privacy-unavailable") from None
+
+    def _standing(self, cohort: str, part: str, patients: frozenset[str], delta: float) -> Standing:
+        spent, promised = self._ledger.spent(patients), self._promised(patients, besides="")
+        own, whole = spent.epsilon(delta), spent.epsilon(delta, *promised)
+        return Standing(cohort, part, len(patients), own, whole, spent.without_noise)
 
     def book_round(self, body: RoundTask, holding: Holding, policy: Policy) -> None:
         """Book a round's steps before any of them is made.
@@ -152,3 +172,10 @@ def _registered(home: Home, benchmark: BenchmarkReference) -> Manifest | None:
     if row is None or row.definition != benchmark.digest:
         return None
     return read_manifest(home.cohort(row.cohort_id))
+
+
+def _training_patients_of(home: Home, cohort: str) -> frozenset[str]:
+    try:
+        return training_patients(read_manifest(home.cohort(cohort)))
+    except MedSiloError:
+        return frozenset()

@@ -1,9 +1,16 @@
 """The ledger in words, for the steward who agrees and for whoever looks later."""
 
+from collections.abc import Sequence
 from math import isinf
 
 from pipelines.privacy.accounting import Mechanism
+from silo_node.policy.schema import BudgetRules
+from silo_node.privacy.ledger import Entry
 from silo_node.privacy.outlook import Outlook
+from silo_node.privacy.standing import Standing
+
+ACCOUNT_HEADINGS = ("cohort", "part", "patients", "epsilon", "with what is promised", "left", "answers without noise")
+LINE_HEADINGS = ("line", "time", "cohort", "part", "about", "what")
 
 
 def epsilon_words(value: float) -> str:
@@ -19,6 +26,40 @@ def mechanism_words(mechanism: Mechanism) -> str:
         return f"{mechanism.steps} noisy answers, Laplace noise of scale {mechanism.noise:.3g}"
     drawn = f", each patient in {mechanism.rate:.1%} of them" if mechanism.rate < 1 else ""
     return f"{mechanism.steps} noisy steps, noise multiplier {mechanism.noise:.3g}{drawn}"
+
+
+def budget_words(budget: BudgetRules) -> str:
+    """Return what this site allows any patient to lose."""
+    cap = "no budget" if budget.epsilon is None else f"a budget of {budget.epsilon:g}"
+    return f"{cap}, at delta {budget.delta:g}"
+
+
+def left_words(budget: BudgetRules, standing: Standing) -> str:
+    """Return what is left of the budget, by plain subtraction: losses add up to less than their sum."""
+    if budget.epsilon is None:
+        return "no budget"
+    return f"{max(budget.epsilon - standing.promised, 0.0):.3g}"
+
+
+def account_rows(budget: BudgetRules, standings: Sequence[Standing]) -> list[tuple[object, ...]]:
+    """Return a row for each part of a cohort, under :data:`ACCOUNT_HEADINGS`."""
+    return [
+        (
+            one.cohort,
+            one.part,
+            one.patients,
+            epsilon_words(one.epsilon),
+            epsilon_words(one.promised),
+            left_words(budget, one),
+            one.without_noise,
+        )
+        for one in standings
+    ]
+
+
+def line_rows(entries: Sequence[Entry]) -> list[tuple[object, ...]]:
+    """Return a row for each line of the ledger, under :data:`LINE_HEADINGS`."""
+    return [(e.number, e.created, e.cohort or None, e.part, e.subject, mechanism_words(e.mechanism)) for e in entries]
 
 
 def outlook_words(outlook: Outlook) -> tuple[tuple[str, str], ...]:

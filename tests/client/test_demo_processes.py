@@ -1,7 +1,9 @@
 """The demonstration's processes: their answers, their coded failures, and that none is left behind."""
 
 import os
+import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -49,8 +51,33 @@ def test_a_process_that_ended_is_noticed_with_its_last_words(tmp_path: Path) -> 
     (tmp_path / "brief.py").write_text("import sys; print('no room on the disk'); sys.exit(3)\n")
     with _processes(tmp_path) as processes:
         processes.start("brief", "brief", []).process.wait(timeout=30)
-        with pytest.raises(WorkFailed, match=r"brief ended with status 3: no room on the disk"):
+        with pytest.raises(WorkFailed, match=r"brief ended with status 3 .*brief\.log\): no room on the disk"):
             processes.check_alive()
+
+
+def test_a_demonstration_that_waits_says_which_of_its_processes_was_killed(tmp_path: Path) -> None:
+    """And where its log is; what has done its work and ended is not meant."""
+    (tmp_path / "patient.py").write_text("import time; print('listening', flush=True); time.sleep(60)\n")
+    (tmp_path / "quick.py").write_text("print('{}')\n")
+    log = tmp_path / "logs" / "hub.log"
+    with _processes(tmp_path) as processes:
+        processes.run("operator", "quick", [])
+        hub = processes.start("hub", "patient", [])
+        _wait_for(log)
+        waiting = ThreadPoolExecutor(1).submit(processes.stay)
+        assert not waiting.done()
+        os.kill(hub.process.pid, signal.SIGKILL)
+        with pytest.raises(WorkFailed) as caught:
+            waiting.result(timeout=30)
+    assert caught.value.detail == f"hub was ended by SIGKILL (log: {log}): listening"
+
+
+def test_a_hub_that_ends_as_if_all_were_well_is_missed_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "content.py").write_text("")
+    with _processes(tmp_path) as processes:
+        processes.start("hub", "content", []).process.wait(timeout=30)
+        with pytest.raises(WorkFailed, match="hub ended with status 0"):
+            processes.stay()
 
 
 def test_a_process_that_does_not_want_to_end_is_ended_with_its_children(tmp_path: Path) -> None:

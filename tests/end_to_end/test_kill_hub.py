@@ -11,13 +11,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event, Thread
 
 import numpy as np
 import pytest
 
+from silo_node.wire.studies import RoundTask
 from tests.conftest import HubProcess, start_hub, stop_hub
 from tests.sites import TOY, Arrays, Person, Site, Trainer, toy_plan, write_bundle
 
@@ -211,3 +212,67 @@ def test_kills_again_and_again_change_nothing(prepared: Prepared, undisturbed: O
             run.kill()
         run.finish()
         assert run.outcome() == undisturbed
+
+
+def test_kills_around_a_veto_roll_the_study_back_once(prepared: Prepared, tmp_path: Path) -> None:
+    """Killed between two vetoes, and again the moment the round is given up: one roll-back, to the model before."""
+    home = tmp_path / "hub"
+    shutil.copytree(prepared.home, home)
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    run = Run(prepared, home, port, start_hub(home, "--port", str(port)))
+    try:
+        researcher = run.person
+        model = researcher.submit(write_bundle(tmp_path, {"fc.weight": np.full((2, 64), 9, np.float32)}), "Small")
+        plan = toy_plan(model, prepared.sites, name="gated", deadline_seconds=600, gate={"vetoes": 2})
+        study_id = str(researcher.do("POST", "/studies", plan.model_dump_json())["study_id"])
+        run.prepared = replace(prepared, study_id=study_id)
+        for site in prepared.sites:
+            agree(site, run, study_id)
+        researcher.do("POST", f"/studies/{study_id}/start")
+        for place in range(SITES):
+            answer(place, run)
+        answer(0, run, verdict="vetoed")
+        run.kill_when(lambda: run.rows("select 1 from study_update where number = 2 and state = 'verified'") != [])
+        for place in (1, 2):
+            answer(place, run, verdict="vetoed" if place == 1 else "accepted")
+        run.kill_when(lambda: run.round_state(2) != "collecting")
+        for place in (*range(SITES), *range(SITES)):
+            answer(place, run)
+        run.finish()
+        rounds = run.rows(
+            "select number, attempt, state, code, base_digest, weights_digest from study_round order by 1, 2"
+        )
+        assert [row[:4] for row in rounds] == [
+            (1, 1, "revoked", "model-vetoed"),
+            (2, 1, "abandoned", "model-vetoed"),
+            (2, 2, "committed", None),
+            (3, 1, "committed", None),
+        ]
+        assert rounds[1][4] == rounds[0][5], "the vetoed round began from the model that was vetoed"
+        assert rounds[2][4] == rounds[0][4], "and the next one from the model before"
+        changes = Counter(row for row in run.rows("select action, after from audit_entry where action like 'round.%'"))
+        assert changes["round.revoke", "revoked"] == 1
+        assert changes["round.abandon", "abandoned"] == 1
+    finally:
+        stop_hub(run.hub)
+
+
+def agree(site: Site, run: Run, study_id: str) -> None:
+    door = site.dial(run.hub.url)
+    assert site.consent(door) == [study_id]
+    door.close()
+
+
+def answer(place: int, run: Run, verdict: str = "accepted") -> None:
+    """Let a site answer its next task, with a difference of its own and what it makes of the model."""
+    site = run.prepared.sites[place]
+    door = site.dial(run.hub.url)
+    task = site.claim(door)
+    assert isinstance(task.body, RoundTask)
+    if task.body.validate_only:
+        site.report(door, task, None, verdict=verdict)
+    else:
+        site.send(door, task, {"fc.weight": np.full((2, 64), place + 1, np.float32)}, verdict=verdict)
+    door.close()

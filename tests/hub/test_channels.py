@@ -15,6 +15,7 @@ from waitress import wasyncore
 from waitress.server import BaseWSGIServer, create_server
 
 from federation_hub.channels import BodyPool, channel_class
+from federation_hub.hanging_up import hang_up
 
 SIZE = 3_000_000
 CONTENT = bytes(range(256)) * (SIZE // 256)
@@ -70,6 +71,11 @@ def app(tmp_path: Path) -> Flask:
     def content() -> Response:
         return send_file(path, mimetype="application/octet-stream", conditional=True)
 
+    @application.get("/later")
+    def later() -> str:
+        hang_up()
+        return "ask again"
+
     @application.post("/digest")
     def digest() -> str:
         return hashlib.sha256(request.get_data()).hexdigest()
@@ -104,6 +110,21 @@ def test_one_connection_takes_many_files_one_after_the_other(url: str) -> None:
         for _ in range(5):
             assert session.get(f"{url}/content", timeout=10).content == CONTENT
             assert session.post(f"{url}/digest", data=b"small", timeout=10).text == sha256(b"small")
+
+
+def test_a_connection_ends_with_its_answer_where_the_application_hangs_up(url: str) -> None:
+    """The client is told so, and its next request is answered over another connection."""
+    with requests.Session() as session:
+        kept = session.post(f"{url}/digest", data=b"small", timeout=10)
+        ended = session.get(f"{url}/later", timeout=10)
+        assert (kept.headers.get("Connection"), ended.headers["Connection"]) == (None, "close")
+        assert ended.text == "ask again"
+        assert session.post(f"{url}/digest", data=b"small", timeout=10).text == sha256(b"small")
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as bare:
+        bare.sendall(b"GET /later HTTP/1.1\r\nHost: hub\r\n\r\n")
+        answer = b"".join(iter(lambda: bare.recv(4096), b""))
+    assert answer.endswith(b"ask again")
 
 
 def test_bodies_of_any_size_arrive_whole(url: str, pool: CountingPool) -> None:

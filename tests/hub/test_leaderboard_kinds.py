@@ -1,5 +1,6 @@
 """Boards of every kind of benchmark: structures, lower is better, several classes, sites that can tell nothing."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -35,12 +36,14 @@ def board_of(benchmark: dict[str, Any], bodies: list[dict[str, Any]]) -> Board:
         AcceptedBlock(
             digest=f"blake3:{index:064x}",
             silo_id=f"silo-00000{index}",
-            block={
-                "silo_id": f"silo-00000{index}",
-                "finished": "2026-11-21T00:00:00Z",
-                "models": list(MODELS),
-                **body,
-            },
+            text=json.dumps(
+                {
+                    "silo_id": f"silo-00000{index}",
+                    "finished": "2026-11-21T00:00:00Z",
+                    "models": list(MODELS),
+                    **body,
+                }
+            ),
         )
         for index, body in enumerate(bodies)
     )

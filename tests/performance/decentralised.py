@@ -111,7 +111,7 @@ def classic(rule: Combination) -> Mix:
         rows = np.vstack([np.zeros_like(site.own), site.shown - site.own]).astype(np.float32)
         wide, out = rows.astype(np.float64), np.empty(LENGTH)
         sites = Sites(IDS[: len(rows)], (1,) * len(rows), wide @ wide.T)
-        rule_for(rule).prepare(sites)(iter(rows), out)
+        rule_for(rule).prepare(sites)(list(rows), out)
         return np.asarray(site.own + out)
 
     return mix
@@ -124,7 +124,7 @@ def fltrust(site: Site) -> np.ndarray:
     rows = np.vstack([site.own - before, site.shown - before]).astype(np.float32)
     wide, out = rows.astype(np.float64), np.empty(LENGTH)
     sites = Sites(IDS[: len(rows)], (1,) * len(rows), wide @ wide.T)
-    rule_for(FLTrust(root=IDS[0])).prepare(sites)(iter(rows), out)
+    rule_for(FLTrust(root=IDS[0])).prepare(sites)(list(rows), out)
     return np.asarray(before + out)
 
 

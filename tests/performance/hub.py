@@ -192,7 +192,7 @@ def _get(client: Any, address: str) -> bytes:
 
 
 async def poll(url: str, token: str, start: float, until: float, times: list[float]) -> None:
-    """Ask for work as a silo does, over one connection, as often as the hub says."""
+    """Ask for work as a silo does, as often as the hub says, over a connection that is kept unless the hub hangs up."""
     parts = urlsplit(url)
     body = json.dumps({"kinds": ["evaluation", "round"]}).encode()
     head = (
@@ -200,21 +200,28 @@ async def poll(url: str, token: str, start: float, until: float, times: list[flo
         f"{HEADER}: {CURRENT}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     ).encode()
     await asyncio.sleep(max(0.0, start - time.monotonic()))
-    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    connection = None
     while time.monotonic() < until:
         asked = time.monotonic()
+        connection = connection or await asyncio.open_connection(parts.hostname, parts.port)
+        reader, writer = connection
         writer.write(head + body)
         status = await reader.readline()
-        size = 0
-        while (line := await reader.readline()) not in (b"\r\n", b""):
-            if line.lower().startswith(b"content-length:"):
+        size, kept = 0, True
+        while (line := (await reader.readline()).lower()) not in (b"\r\n", b""):
+            if line.startswith(b"content-length:"):
                 size = int(line.split(b":")[1])
+            kept = kept and line != b"connection: close\r\n"
         answer = json.loads(await reader.readexactly(size))
         if b" 200 " not in status:
             raise RuntimeError(f"a silo was answered {answer.get('code')}")
         times.append(time.monotonic() - asked)
+        if not kept:
+            writer.close()
+            connection = None
         await asyncio.sleep(answer["wait_seconds"])
-    writer.close()
+    if connection is not None:
+        connection[1].close()
 
 
 async def poll_all(url: str, tokens: list[str], seconds: float) -> list[float]:

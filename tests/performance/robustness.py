@@ -145,7 +145,7 @@ def train(cases: Cases, rule: Combination, attack: str, liars: np.ndarray, rando
         rows = updates.astype(np.float32)
         wide = rows.astype(np.float64)
         last = np.empty_like(model)
-        rule_for(rule).prepare(Sites(IDS, weights, wide @ wide.T))(iter(rows), last)
+        rule_for(rule).prepare(Sites(IDS, weights, wide @ wide.T))(list(rows), last)
         model = model + last
     return model
 

@@ -15,11 +15,14 @@ import pytest
 from flask.testing import FlaskClient
 from typer.testing import CliRunner
 
+from pipelines.privacy.accounting import Mechanism
 from silo_node.agent.consents import agreed_plan
 from silo_node.agent.health import Pulse
 from silo_node.agent.tasks import TaskBook
 from silo_node.benchmarks import kept_benchmarks
+from silo_node.catalogue import Catalogue
 from silo_node.cli import app as silo_node
+from silo_node.cohorts.manifest import read_manifest
 from silo_node.console.builds import LABELS_LIMIT, Build, last_build, save
 from silo_node.console.guard import COOKIE
 from silo_node.console.people import LINK_SECONDS, People
@@ -34,6 +37,8 @@ from silo_node.outbox.box import Item, Outbox
 from silo_node.outbox.person import current_person
 from silo_node.outbox.words import content
 from silo_node.policy import Decision, Policy
+from silo_node.privacy.account import training_patients
+from silo_node.privacy.ledger import PrivacyLedger
 from silo_node.state import Home
 from silo_node.wire.envelope import seal
 from silo_node.wire.errors import PROBLEMS, BadInput
@@ -388,6 +393,36 @@ def test_a_cohort_is_built_in_the_browser_and_registered_through_the_outbox(fres
         held = client.post(f"/cohorts/{other}/register", data={"form_token": token(client)})
     assert held.headers["Location"].startswith("/approvals/")
     assert "Register the cohort" in client.get(held.headers["Location"]).text
+
+
+def test_a_cohorts_page_tells_what_its_patients_privacy_has_cost_as_the_command_does(home: Home) -> None:
+    """Spent, promised and left before anybody says yes, through whichever cohort."""
+    with Catalogue(home.catalogue) as catalogue:
+        bones = next(row.cohort_id for row in catalogue.cohorts() if row.benchmark == "bone_xray")
+    patients = training_patients(read_manifest(home.cohort(bones)))
+    client = signed_in(home)
+    page = client.get(f"/cohorts/{bones}").text
+    assert "Nothing was told through this cohort yet." in page
+    journal = Journal(home)
+    ledger = PrivacyLedger(journal)
+    ledger.book(bones, "train", patients, "round", "study-quiet", Mechanism("gaussian", 2.0, 0.2, 5))
+    ledger.book(bones, "test", frozenset({"f" * 16}), "evaluation", "eval-open", Mechanism("none"))
+    ledger.book("coh-earlier", "train", patients, "round", "study-other", Mechanism("gaussian", 2.0, 0.2, 5))
+    spent = ledger.spent(patients).epsilon(1e-5)
+    journal.close()
+    before = home.policy_file.read_text()
+    home.policy_file.write_text(before + "\n[budget]\nepsilon = 8.0\n")
+    page = html.unescape(client.get(f"/cohorts/{bones}").text)
+    told = CliRunner().invoke(silo_node, ["--home", str(home.path), "privacy", "ledger", "--cohort", bones]).stdout
+    home.policy_file.write_text(before)
+    assert "a budget of 8, at delta 1e-05" in page
+    for shown in (f"{spent:.3g}", f"{8 - spent:.3g}"):
+        assert f">{shown}</td>" in page
+        assert shown in told
+    for words in ("5 noisy steps, noise multiplier 2, each patient in 20.0% of them", "without noise", "study-quiet"):
+        assert words in page
+        assert words in told
+    assert "study-other" not in page
 
 
 @pytest.mark.parametrize(

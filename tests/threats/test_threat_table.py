@@ -15,11 +15,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from federation_hub.models.inspection import judge_bundle
 from silo_node.agent.estimation import estimate
 from silo_node.agent.scores import keep_scores, read_scores
 from silo_node.journal import Journal
+from silo_node.masking import protocol
 from silo_node.policy import Policy, RoundRequest, decide_consent, decide_round
 from silo_node.policy.bits import block_bits
 from silo_node.policy.differencing import Told, decide_difference
@@ -28,13 +30,14 @@ from silo_node.wire.benchmarks import BenchmarkReference, DisclosureLimits
 from silo_node.wire.canonical import canonical_bytes, message_digest
 from silo_node.wire.cohorts import AssociationDecision
 from silo_node.wire.envelope import BadEnvelope, Envelope, new_key, open_envelope, public_key_text, seal
-from silo_node.wire.errors import MedSiloError
+from silo_node.wire.errors import MedSiloError, PolicyRefusal
 from silo_node.wire.models import ModelReference
 from silo_node.wire.studies import StudyPlan
 from tests.conftest import HubProcess
 from tests.hostile.corpus import CORPUS
 from tests.silo.preparations import classification
 from tests.sites import TOY, Person, Site
+from tests.unit.masking.rounds import advertised, confirmed, masked_mean, opened, seeded, shared, silo_ids
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "explanation" / "threat-model.md"
@@ -164,6 +167,23 @@ def test_no_round_runs_without_this_sites_yes_to_the_whole_plan() -> None:
         assert decide_round(POLICY, RoundRequest("little_xray", 100, asked, agreed)).code == "policy-study"
         # Nothing but the comparison with what was agreed to stands between: each is a plan this site could run.
         assert decide_round(POLICY, RoundRequest("little_xray", 100, asked, asked)).verdict == "allow"
+
+
+def test_two_sums_of_one_round_that_differ_by_a_site_are_not_both_opened(tmp_path: Path) -> None:
+    """Threat 14. Each is an honest sum over enough sites, and their difference is one site's update."""
+    generator, ids, weights = np.random.default_rng(5), silo_ids(4), (30, 20, 40, 25)
+    updates = {silo_id: {"w": generator.normal(0, 0.1, 50).astype(np.float32)} for silo_id in ids}
+    sums = []
+    for name, vanished in (("whole", ()), ("one less", (3,))):
+        (tmp_path / name).mkdir()
+        mean = load_file(masked_mean(tmp_path / name, updates, weights, never_send=vanished))["w"]
+        sums.append(mean.astype(np.float64) * sum(weights[place] for place in range(4) if place not in vanished))
+    np.testing.assert_allclose((sums[0] - sums[1]) / weights[3], updates[ids[3]]["w"], atol=1e-5)
+    sites = seeded(shared(advertised(weights)))
+    answered = protocol.close(opened(confirmed(sites, ids))[0].session)
+    second = confirmed(sites[:3], ids[:3])[0].session.model_copy(update={"task_id": "task-000099"})
+    with pytest.raises(PolicyRefusal, match="masking-answered"):
+        protocol.refuse_second_sum(second, [answered])
 
 
 def with_auroc(pairs: int) -> tuple[list[int], list[float]]:

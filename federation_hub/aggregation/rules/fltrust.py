@@ -15,7 +15,7 @@ def fltrust(chosen: FLTrust) -> Rule:
 
     def prepare(sites: Sites) -> Combine:
         root = sites.silo_ids.index(chosen.root)
-        norms = np.sqrt(np.diag(sites.products))
+        norms = sites.norms
         lengths = np.where(norms > 0, norms, 1.0)
         trust = np.maximum(sites.products[root] / (lengths * lengths[root]), 0.0)
         trust[root] = 1.0

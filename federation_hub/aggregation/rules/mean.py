@@ -10,5 +10,5 @@ def _prepare(sites: Sites) -> Combine:
     return weighted_sum(sites.weights, float(sum(sites.weights)))
 
 
-MEAN = Rule(_prepare, needs_products=False)
+MEAN = Rule(_prepare, needs="nothing")
 """The weighted mean."""

@@ -10,8 +10,7 @@ def norm_clipping(chosen: NormClipping) -> Rule:
     """Return the rule: ``sum(w_i * update_i * min(1, radius / |update_i|)) / sum(w_i)``."""
 
     def prepare(sites: Sites) -> Combine:
-        norms = np.sqrt(np.diag(sites.products))
-        scales = chosen.radius / np.maximum(norms, chosen.radius)
+        scales = chosen.radius / np.maximum(sites.norms, chosen.radius)
         return weighted_sum(np.array(sites.weights) * scales, float(sum(sites.weights)))
 
-    return Rule(prepare)
+    return Rule(prepare, needs="norms")

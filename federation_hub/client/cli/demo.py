@@ -3,12 +3,11 @@
 import os
 import shutil
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -17,6 +16,9 @@ from federation_hub.client.cli.session import AsJson
 from federation_hub.client.hub import Hub, Record
 from federation_hub.client.terminal import messages, output, print_json
 from silo_node.wire.errors import MedSiloError
+
+if TYPE_CHECKING:
+    from federation_hub.client.demo.processes import Processes
 
 Dataset = Literal["chest_phantom", "pneumonia_xray", "hippocampus_mr", "hippocampus_dicom"]
 DatasetOption = Annotated[
@@ -36,7 +38,8 @@ def demo(
 ) -> None:
     """Run one hub and three hospitals as separate processes, from images to the leaderboard.
 
-    Every process is stopped at the end, on Ctrl-C and on failure. The working folder is kept where something failed
+    Every process is stopped at the end, on Ctrl-C, and where one of them fails, also while you look around: the command
+    then says which, and ends with status 1. The working folder is kept where something failed
     or where you named it.
 
     Example: `medsilo demo --exit --json`
@@ -57,7 +60,7 @@ def demo(
         _show(found, as_json=as_json)
         if not exit_:
             messages().print("The hub stays up until Ctrl-C.")
-            _wait_for_interrupt()
+            _stay_until_interrupted(processes)
 
 
 def _show(found: Record, *, as_json: bool) -> None:
@@ -108,8 +111,9 @@ def _environment() -> dict[str, str]:
     return kept | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "NO_PROXY": "127.0.0.1"}
 
 
-def _wait_for_interrupt() -> None:
+def _stay_until_interrupted(processes: "Processes") -> None:
+    """A demonstration without its hub, or without one of its hospitals, is over, and its visitor is told so at once."""
     try:
-        threading.Event().wait()
+        processes.stay()
     except KeyboardInterrupt:
         messages().print("Stopping.")

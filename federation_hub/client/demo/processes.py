@@ -16,6 +16,7 @@ from typing import Any
 from silo_node.wire.errors import PROBLEMS, MedSiloError, WorkFailed
 
 _POLL_SECONDS = 0.05
+_LOOK_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,21 @@ class Child:
     name: str
     process: subprocess.Popen[bytes]
     log: Path
+    stays: bool
+    """It runs until it is stopped, as a hub and a node do; a command ends by itself."""
+
+    @property
+    def fell(self) -> bool:
+        """Whether it has ended and should not have."""
+        status = self.process.poll()
+        return status is not None and (self.stays or status != 0)
+
+    @property
+    def ending(self) -> str:
+        """How it ended, and where the rest is to be read."""
+        status = self.process.returncode
+        how = f"ended with status {status}" if status >= 0 else f"was ended by {signal.Signals(-status).name}"
+        return f"{self.name} {how} (log: {self.log})"
 
     def signal_group(self, number: signal.Signals) -> None:
         """Signal the process and everything it started; nothing happens where all of them are gone."""
@@ -60,7 +76,7 @@ class Processes:
         """Start ``python -m module arguments`` with its output in ``logs/name.log``."""
         log = self.logs / f"{name}.log"
         with log.open("ab") as stream:
-            return self._spawn(name, module, arguments, stdout=stream, stderr=stream, log=log)
+            return self._spawn(name, module, arguments, stdout=stream, stderr=stream, log=log, stays=True)
 
     def run(self, name: str, module: str, arguments: Sequence[str]) -> Any:
         """Run one command to its end and return the JSON document it printed, or ``None`` where it printed none.
@@ -70,7 +86,7 @@ class Processes:
         log = self.logs / f"{name}.log"
         with log.open("ab") as stream:
             start = stream.tell()
-            child = self._spawn(name, module, arguments, stdout=subprocess.PIPE, stderr=stream, log=log)
+            child = self._spawn(name, module, arguments, stdout=subprocess.PIPE, stderr=stream, log=log, stays=False)
             printed, _ = child.process.communicate()
         if child.process.returncode != 0:
             raise _failure(name, arguments, log, start)
@@ -79,10 +95,15 @@ class Processes:
     def check_alive(self) -> None:
         """Raise ``WorkFailed`` with its log's last words where a process that should be running has ended."""
         for child in self._children:
-            if child.process.poll() not in (None, 0):
+            if child.fell:
                 said = child.log.read_text(errors="replace").strip().splitlines()[-2:]
-                ended = f"{child.name} ended with status {child.process.returncode}"
-                raise WorkFailed("work-failed", f"{ended}: {' '.join(said)}")
+                raise WorkFailed("work-failed", f"{child.ending}: {' '.join(said)}")
+
+    def stay(self) -> None:
+        """Wait for ever; raise ``WorkFailed`` as soon as a process that should be running has ended."""
+        while True:
+            self.check_alive()
+            time.sleep(_LOOK_SECONDS)
 
     def stop_all(self) -> None:
         """Ask every process group to end, wait a few seconds, then end what is left."""
@@ -98,7 +119,9 @@ class Processes:
             child.signal_group(signal.SIGKILL)
             child.process.wait()
 
-    def _spawn(self, name: str, module: str, arguments: Sequence[str], *, log: Path, **streams: Any) -> Child:
+    def _spawn(
+        self, name: str, module: str, arguments: Sequence[str], *, log: Path, stays: bool, **streams: Any
+    ) -> Child:
         with self._lock:
             if self._closed:
                 raise WorkFailed("work-failed", "the demonstration is being stopped")
@@ -109,7 +132,7 @@ class Processes:
                 start_new_session=True,
                 **streams,
             )
-            child = Child(name=name, process=process, log=log)
+            child = Child(name=name, process=process, log=log, stays=stays)
             self._children.append(child)
         return child
 

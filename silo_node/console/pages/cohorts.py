@@ -15,6 +15,10 @@ from silo_node.console.statements import Background, Statement, statement
 from silo_node.console.words import COHORT_STATES, moment, reason
 from silo_node.identity import dial
 from silo_node.outbox.box import Item
+from silo_node.policy import load_policy
+from silo_node.privacy.account import PrivacyAccount
+from silo_node.privacy.ledger import PrivacyLedger
+from silo_node.privacy.words import ACCOUNT_HEADINGS, account_rows, budget_words, mechanism_words
 from silo_node.registration import register_cohort
 from silo_node.wire.benchmarks import BenchmarkDefinition, BenchmarkReference
 from silo_node.wire.cohorts import CohortRegistration
@@ -56,6 +60,7 @@ def shown(cohort_id: str) -> str:
         told=told,
         problem=problem,
         quality=quality_of(row.cohort_id),
+        privacy=_privacy(row.cohort_id),
     )
 
 
@@ -83,6 +88,26 @@ def retire(cohort_id: str) -> AnyResponse:
     retire_cohort(desk().home, cohort_id)
     signed_in().notice = "The cohort is retired, and its prepared images are deleted. The raw cases stay."
     return redirect(f"/cohorts/{cohort_id}", 303)
+
+
+def _privacy(cohort_id: str) -> dict[str, Any]:
+    """Return the cohort's account in the words of ``silo-node privacy ledger``, or the problem with it."""
+    budget = load_policy(desk().home).budget
+    with desk().journal() as journal:
+        book = PrivacyLedger(journal)
+        try:
+            book.verify()
+            standings = PrivacyAccount(desk().home, journal).standings(budget.delta, cohort_id)
+        except MedSiloError as error:
+            return {"problem": error}
+        entries = [entry for entry in book.entries(cohort_id) if entry.spends]
+    return {
+        "budget": budget_words(budget),
+        "account": [dict(zip(ACCOUNT_HEADINGS, row, strict=True)) for row in account_rows(budget, standings)],
+        "lines": [
+            (moment(entry.created), entry.part, entry.subject, mechanism_words(entry.mechanism)) for entry in entries
+        ],
+    }
 
 
 def _holdings() -> tuple[list[CohortRow], int, dict[str, int]]:

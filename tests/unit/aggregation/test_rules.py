@@ -194,13 +194,14 @@ def test_a_network_of_comparisons_puts_what_is_asked_in_its_place(count: int, da
     """Against numpy's sort, with equal values and noughts of both signs, for every number of sites and every cut."""
     values = st.lists(st.sampled_from([-2.0, -0.0, 0.0, 1.0, 3.5]), min_size=count * 5, max_size=count * 5)
     table = np.array(data.draw(values), np.float32).reshape(count, 5)
-    cut = data.draw(st.integers(0, (count - 1) // 2))
+    before, cut = table.copy(), data.draw(st.integers(0, (count - 1) // 2))
     rule = trimmed_mean(TrimmedMean(liars=cut)) if cut else None
     if rule is not None:
         out = np.empty(5)
-        rule.prepare(Sites(tuple(map(str, range(count))), (1,) * count, np.empty((0, 0))))(iter(table), out)
+        rule.prepare(Sites(tuple(map(str, range(count))), (1,) * count, np.empty((0, 0))))(list(table), out)
         assert np.allclose(out, np.sort(table.astype(np.float64), axis=0)[cut : count - cut].mean(axis=0), rtol=1e-15)
     middle = np.empty(5)
     median = coordinate_median().prepare(Sites(tuple(map(str, range(count))), (1,) * count, np.empty((0, 0))))
-    median(iter(table), middle)
+    median(list(table), middle)
     assert np.array_equal(middle, np.median(table.astype(np.float64), axis=0))
+    assert np.array_equal(table, before), "the updates are only read"

@@ -47,6 +47,25 @@ def test_a_file_inside_another_is_read_in_place(tmp_path: Path) -> None:
     assert read_tensors(path, index)["a"].tolist() == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("size", [640, 896, 1152, 1408, 0x4B50])
+def test_a_header_whose_length_looks_like_a_pickle_or_an_archive_is_read(tmp_path: Path, size: int) -> None:
+    """The first bytes of a safetensors file are a number; 640 begins as a pickle does, 19,280 as a zip archive."""
+    text = json.dumps({"a": entry(0, 16, [4])}).encode().ljust(size)
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(forged(text))
+    assert path.read_bytes()[:2] in (b"PK", bytes([0x80, size >> 8]))
+    assert read_tensors(path, read_weights_index(path))["a"].tolist() == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("signature", [b"PK", b"\x80\x02", b"\x80\x05"])
+def test_code_with_a_length_that_would_fit_is_still_told_apart(tmp_path: Path, signature: bytes) -> None:
+    """What follows the length is no header."""
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(signature.ljust(8, b"\0") + b"cos\nsystem\n".ljust(0x6000))
+    with pytest.raises(PipelineError, match="bundle-has-code"):
+        read_weights_index(path)
+
+
 def test_tensors_that_were_read_can_be_changed(tmp_path: Path) -> None:
     """They are copies of the file, not views of it."""
     path = tmp_path / "w.safetensors"

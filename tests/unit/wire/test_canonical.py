@@ -3,14 +3,22 @@
 import json
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
 from silo_node.wire.canonical import canonical_bytes, message_digest, parse_object
 
+_INTEGERS = st.integers(-(2**53) + 1, 2**53 - 1)
+_FLOATS = st.floats(-(2.0**53), 2.0**53) | st.floats(-1, 1).map(lambda value: round(value, 6))
 JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(-(2.0**53), 2.0**53),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    st.none() | st.booleans() | _INTEGERS | _FLOATS | st.text(max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.lists(_FLOATS, max_size=4)
+        | st.lists(_INTEGERS, max_size=4)
+        | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+    ),
     max_leaves=12,
 )
 
@@ -41,6 +49,26 @@ def test_the_order_of_keys_changes_nothing(value):
     """Two dictionaries that are equal have one digest."""
     backwards = dict(reversed(list(value.items())))
     assert message_digest(value) == message_digest(backwards)
+
+
+@given(JSON_VALUES | st.floats(allow_nan=False, allow_infinity=False) | st.lists(st.floats(1e14, 1e22), max_size=3))
+def test_what_is_written_here_is_what_rfc8785_writes(value):
+    """The numbers and keys spelled for speed are those of the package that follows the RFC to the letter."""
+    assert canonical_bytes({"value": value}) == rfc8785.dumps({"value": value})
+
+
+@pytest.mark.parametrize("edge", [0.0, -0.0, 1e-4, 9.999e-5, -1e-6, 1e-7, 1e15, 1e16, 1e21, 123456789012345.6, 5e-324])
+def test_the_edges_between_the_two_spellings_are_those_of_rfc8785(edge):
+    """Where Python turns to exponents and where JavaScript does are not the same places."""
+    value = {"one": edge, "many": [edge, 0.5, -edge], "whole": [0.25, edge]}
+    assert canonical_bytes(value) == rfc8785.dumps(value)
+
+
+@pytest.mark.parametrize("value", [{1: 2}, {"a": "\ud800"}, {"\ud800": 1}, {"a": [2**53]}, {"a": {1, 2}}])
+def test_what_has_no_canonical_form_is_refused(value):
+    """Keys that are no text, half a surrogate pair, and what is not JSON at all."""
+    with pytest.raises(ValueError, match="canonical"):
+        canonical_bytes(value)
 
 
 @given(st.dictionaries(st.text(max_size=8), JSON_VALUES, max_size=5))
