@@ -15,6 +15,7 @@ from federation_hub.accounts.tables import Organisation, Person, Token
 from federation_hub.associations.tables import Association
 from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.benchmarks.version_pages import BOARDS_SHOWN
+from federation_hub.db import now
 from federation_hub.entries.tables import Entry
 from federation_hub.evaluations.tables import Evaluation
 from federation_hub.leaderboards.tables import Snapshot
@@ -47,7 +48,8 @@ NONSENSE = ("x", "bm9uc2Vuc2U", "W10", "W251bGwsIG51bGxd", "WyJhIiwgImIiLCAiYyJd
 
 
 def grow(federation: Federation, first: int = 0) -> None:
-    """Write some more of everything; half of them of one moment, as a database that is filled by a program has."""
+    """Write some more of everything, two at a moment, as a program does that fills a database."""
+    at = now()
     with federation.services.database.session() as session:
         rows = {
             table: session.scalars(select(table)).first()
@@ -56,7 +58,7 @@ def grow(federation: Federation, first: int = 0) -> None:
         rows[Token] = session.scalars(select(Token).join(Person).where(Person.name == "admin")).first()
         place = session.scalars(select(Association).where(Association.kind == "model-benchmark")).first()
         for number in range(first, first + MORE):
-            later = {"created": rows[Model].created + timedelta(seconds=number // 2)}
+            later = {"created": at + timedelta(seconds=number // 2)}
             digest = f"blake3:{number:064x}"
             session.add(copied(rows[Organisation], id=f"org-{number:012d}", name=f"Place {number}"))
             session.add(copied(rows[Benchmark], id=f"bench-{number:06d}", name=f"bench_{number}", digest=digest))
