@@ -15,9 +15,11 @@ from federation_hub.evaluations.members import Member, members
 from federation_hub.leaderboards.reading import read_board
 from federation_hub.leaderboards.service import latest
 from federation_hub.leaderboards.tables import Snapshot
+from federation_hub.paging import page as listed
 from federation_hub.services import services
 from federation_hub.stored import read_stored
 from federation_hub.web.data_tables import DataTable, answer
+from federation_hub.web.lists import asked_page
 from federation_hub.web.rendering import link, page
 from federation_hub.web.structured import benchmark_dataset, script
 from federation_hub.web.words import arrow, metric_name, plural, state
@@ -83,6 +85,7 @@ class VersionPage:
     facts: tuple[tuple[str, str], ...]
     others: tuple[tuple[int, str, str], ...]
     boards: tuple[BoardRow, ...]
+    older_boards: str | None
 
 
 @blueprint.get("/benchmarks/<name>/<int:version>")
@@ -105,6 +108,7 @@ def _view(session: Session, row: Benchmark) -> VersionPage:
     path = link("benchmarks", row.name, row.version)
     newest = every[-1].version == row.version
     standing = latest(session, row.name, row.version)
+    boards, older = _boards(session, row, standing)
     return VersionPage(
         title=definition.title,
         eyebrow=f"Benchmark {row.name}, version {row.version} · {state(row.state)} since {day(row.created)}",
@@ -124,7 +128,8 @@ def _view(session: Session, row: Benchmark) -> VersionPage:
         steps=tuple((step.name, _arguments(step)) for step in definition.preparation),
         facts=_facts(definition),
         others=tuple((other.version, state(other.state), day(other.created)) for other in every if other is not row),
-        boards=tuple(_boards(session, row)),
+        boards=tuple(boards),
+        older_boards=older,
     )
 
 
@@ -186,21 +191,19 @@ def _facts(definition: BenchmarkDefinition) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _boards(session: Session, row: Benchmark) -> list[BoardRow]:
-    rows = session.scalars(
-        select(Snapshot)
-        .where(Snapshot.benchmark_id == row.id)
-        .order_by(Snapshot.superseded_by.is_not(None), Snapshot.created.desc())
-        .limit(BOARDS_SHOWN)
-    )
-    found = []
-    for snapshot in rows:
-        board = read_board(snapshot.body)
-        standing = snapshot.superseded_by is None
-        found.append(
-            BoardRow(snapshot.digest, minute(snapshot.created), board.site_count, len(board.entries), standing)
-        )
-    return found
+def _boards(session: Session, row: Benchmark, standing: Snapshot | None) -> tuple[list[BoardRow], str | None]:
+    """Return a page of a version's boards, the one that stands before all others, and where the next page begins."""
+    query = asked_page(BOARDS_SHOWN)
+    earlier = select(Snapshot).where(Snapshot.benchmark_id == row.id, Snapshot.superseded_by.is_not(None))
+    found = listed(session, earlier, query, Snapshot.created, Snapshot.digest, newest_first=True)
+    first = [standing] if standing is not None and query.cursor is None else []
+    return [_board(snapshot) for snapshot in (*first, *found.rows)], found.next
+
+
+def _board(snapshot: Snapshot) -> BoardRow:
+    board = read_board(snapshot.body)
+    standing = snapshot.superseded_by is None
+    return BoardRow(snapshot.digest, minute(snapshot.created), board.site_count, len(board.entries), standing)
 
 
 def _tables(view: VersionPage) -> tuple[DataTable, ...]:

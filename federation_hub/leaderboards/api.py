@@ -85,7 +85,7 @@ def snapshot_csv(digest: str) -> Response:
     return _answer(board_csv(read_board(_kept(digest))).encode(), "text/csv", digest, _FOREVER)
 
 
-@route(blueprint, "GET", "/snapshots/<digest>/inputs", returns_bytes=True)
+@route(blueprint, "GET", "/snapshots/<digest>/inputs", returns_bytes=True, media_type="application/json")
 def snapshot_inputs(digest: str) -> Response:
     """Return what a snapshot was computed from, for `medsilo leaderboard recompute`.
 
@@ -96,7 +96,7 @@ def snapshot_inputs(digest: str) -> Response:
     return _answer(body, "application/json", digest)
 
 
-@route(blueprint, "GET", "/snapshots/<digest>/curves/<model>", returns_bytes=True)
+@route(blueprint, "GET", "/snapshots/<digest>/curves/<model>", returns_bytes=True, media_type="application/json")
 def snapshot_curves(digest: str, model: str) -> Response:
     """Return a model's ROC, precision-recall and calibration curves with the bands that are guaranteed."""
     return _answer(canonical_bytes(curves_of(digest, model)), "application/json", digest, _FOREVER)

@@ -3,6 +3,8 @@
 import json
 import shutil
 from collections.abc import Iterator
+from html.parser import HTMLParser
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +121,7 @@ def test_text_that_is_taken_stays_text_on_every_page(walking: Walk, text: str) -
     assert "49" not in page.split('<h2 id="places">')[1].split("</dl>")[0]
 
 
-@pytest.mark.parametrize("path", ["/audit", "/audit.csv", "/sign-in", "/device", "/join"])
+@pytest.mark.parametrize("path", ["/audit", "/audit.csv", "/sign-in", "/device", "/join", "/studies"])
 def test_nonsense_in_a_query_string_is_refused_or_ignored(walking: Walk, path: str) -> None:
     """And never comes back as anything but text."""
     browser = Visitor(walking.app.test_client())
@@ -131,3 +133,44 @@ def test_nonsense_in_a_query_string_is_refused_or_ignored(walking: Walk, path: s
             assert answer.status_code < 500
             assert f"<script>alert('{MARK}" not in answer.text
             assert "Set-Cookie: a=b" not in str(answer.headers)
+
+
+class Forms(HTMLParser):
+    """The forms of a page that are posted: their addresses, with the names of their fields and what stands in them."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str]]] = []
+        self._inside = False
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if tag == "form":
+            self._inside = given.get("method") == "post"
+            if self._inside:
+                self.found.append((given.get("action") or "", {}))
+        elif self._inside and given.get("name"):
+            self.found[-1][1][str(given["name"])] = given.get("value") or ""
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = self._inside and tag != "form"
+
+
+def test_a_hostile_text_in_any_field_of_any_form_breaks_nothing(walking: Walk) -> None:
+    """Every form behind the door, each of its fields in turn: no fault, no markup of theirs, no query of theirs."""
+    browser = Visitor(walking.app.test_client())
+    browser.http.set_cookie("medsilo-session", walking.callers["hub-admin"].cookie or "")
+    pages = [rule for method, rule in walking.rules() if method == "GET" and "<table>" not in rule]
+    forms = {action: fields for rule in pages for action, fields in Forms(browser.get(walking.path(rule)).text).found}
+    ending = {"/sign-out", "/account/sign-out-everywhere", "/account/password"}
+    tried = 0
+    for action, fields in forms.items():
+        for field, value in product(fields, HOSTILE if action not in ending else ()):
+            answer = browser.send(action, {**fields, field: value})
+            assert answer.status_code < 500, (action, field)
+            assert f"<script>alert('{MARK}" not in answer.text
+            assert "Set-Cookie: a=b" not in str(answer.headers)
+            tried += 1
+    assert len(forms) > 15
+    assert tried > 60

@@ -151,6 +151,7 @@ class Walk:
                 "models.digest": model,
                 "badge.digest": model,
                 "blobs.digest": model,
+                "snapshots.model": model,
                 "snapshots.digest": first(Snapshot.digest, Snapshot.superseded_by.is_(None)),
                 "tag": "x",
                 "assets.name": "style.css",

@@ -166,6 +166,10 @@ def test_a_result_is_disputed_and_decided_about_in_the_browser(federation: Feder
     assert "Dispute this result" not in page
     assert ada.send(f"{path}/settlement", {"uphold": "true"}).status_code == 403
     assert ada.send(f"{path}/dispute", wish).status_code == 409
+    steward = signed_in(federation, "Stew", "data-steward", organisation="St. Example Hospital")
+    assert visitor(federation.app).get(path.removeprefix("/account")).status_code == 404, "the hospital keeps it back"
+    assert f'href="{path}"' in steward.get("/dashboard").text
+    assert "Secret" not in steward.get(path).text
     root = signed_in(federation, "Root", "hub-admin", organisation="Hub operator")
     assert path in root.get("/dashboard").text
     assert "Secret" in root.get(path).text

@@ -14,8 +14,11 @@ from sqlalchemy import select, update
 from federation_hub.accounts.tables import Organisation, Person, Token
 from federation_hub.associations.tables import Association
 from federation_hub.benchmarks.tables import Benchmark
+from federation_hub.benchmarks.version_pages import BOARDS_SHOWN
+from federation_hub.db import now
 from federation_hub.entries.tables import Entry
 from federation_hub.evaluations.tables import Evaluation
+from federation_hub.leaderboards.tables import Snapshot
 from federation_hub.models.tables import Model
 from federation_hub.silos.keys import new_silo_token
 from federation_hub.silos.tables import Silo
@@ -45,7 +48,8 @@ NONSENSE = ("x", "bm9uc2Vuc2U", "W10", "W251bGwsIG51bGxd", "WyJhIiwgImIiLCAiYyJd
 
 
 def grow(federation: Federation, first: int = 0) -> None:
-    """Write some more of everything; half of them of one moment, as a database that is filled by a program has."""
+    """Write some more of everything, two at a moment, as a program does that fills a database."""
+    at = now()
     with federation.services.database.session() as session:
         rows = {
             table: session.scalars(select(table)).first()
@@ -54,7 +58,7 @@ def grow(federation: Federation, first: int = 0) -> None:
         rows[Token] = session.scalars(select(Token).join(Person).where(Person.name == "admin")).first()
         place = session.scalars(select(Association).where(Association.kind == "model-benchmark")).first()
         for number in range(first, first + MORE):
-            later = {"created": rows[Model].created + timedelta(seconds=number // 2)}
+            later = {"created": at + timedelta(seconds=number // 2)}
             digest = f"blake3:{number:064x}"
             session.add(copied(rows[Organisation], id=f"org-{number:012d}", name=f"Place {number}"))
             session.add(copied(rows[Benchmark], id=f"bench-{number:06d}", name=f"bench_{number}", digest=digest))
@@ -181,3 +185,21 @@ def test_a_page_that_lists_leads_on_to_what_comes_after_it(filled: Federation) -
             text, visited = answer.text, visited + 1
         assert visited == (4 if path == "/benchmarks" else 2), path
         assert steward.get(f"{path}?cursor=nonsense").status_code == 422
+
+
+def test_earlier_boards_are_all_reached_from_the_page_of_their_benchmark(filled: Federation) -> None:
+    """The one that stands first, and once; then every earlier one, some at a time."""
+    with filled.services.database.session() as session:
+        standing = session.scalars(select(Snapshot).where(Snapshot.superseded_by.is_(None))).one()
+        for number in range(BOARDS_SHOWN):
+            row = copied(standing, digest=f"blake3:{number:064x}", superseded_by=standing.digest)
+            session.add(row)
+        every = {standing.digest, *session.scalars(select(Snapshot.digest))}
+    client, path, seen = filled.app.test_client(), "/benchmarks/chest_phantom/1", []
+    while path:
+        text = client.get(path).text
+        seen += re.findall(r'<a href="/snapshots/(blake3:\w+)">', text)
+        found = re.search(r'<a href="([^"]*)" rel="next"', text)
+        path = unescape(found[1]) if found else ""
+    assert seen[0] == standing.digest
+    assert sorted(seen) == sorted(every)

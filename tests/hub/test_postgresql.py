@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event, Thread
+from typing import cast
 
 import numpy as np
 import pytest
+from pydantic import JsonValue
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
@@ -20,6 +22,9 @@ from tests.sites import TOY, Arrays, Person, Site, toy_plan, write_bundle
 
 pytestmark = pytest.mark.slow
 SITES = 3
+LISTS = {
+    f"/{name}": name for name in ("models", "evaluations", "associations", "studies", "benchmarks", "tokens", "silos")
+}
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +70,11 @@ def test_a_study_runs_on_postgresql_and_outlives_a_kill(database: str, tmp_path:
             worker.start()
         study = Person(hub.url, token).wait_for(study_id, "completed", "failed")
         assert study["state"] == "completed", study["code"]
+        for person in (Person(hub.url, hub.admin_token), Person(hub.url, token)):
+            for path, key in LISTS.items():
+                whole = person.do("GET", path)[key]
+                assert list(pages_of(person, path, key)) == whole
+                assert person.ask("GET", f"{path}?cursor=WyJhXHUwMDAwIl0").status_code == 422
     finally:
         stopping.set()
         for worker in workers:
@@ -73,6 +83,17 @@ def test_a_study_runs_on_postgresql_and_outlives_a_kill(database: str, tmp_path:
     with create_engine(database, poolclass=NullPool).connect() as connection:
         folds = connection.execute(text("select subject from audit_entry where action = 'update.fold'")).scalars()
         assert Counter(Counter(folds).values()) == {1: 2 * SITES}
+
+
+def pages_of(person: Person, path: str, key: str) -> Iterator[JsonValue]:
+    """Yield what a list has, one row a page."""
+    cursor = ""
+    while True:
+        answer = person.do("GET", f"{path}?limit=1{cursor}")
+        yield from cast("list[JsonValue]", answer[key])
+        if answer["next"] is None:
+            return
+        cursor = f"&cursor={answer['next']}"
 
 
 def wait_until(reached: Callable[[], object], seconds: float = 60) -> None:

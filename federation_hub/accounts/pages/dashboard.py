@@ -16,6 +16,7 @@ from federation_hub.associations.service import judge_decision
 from federation_hub.associations.tables import Association
 from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.evaluations.disputes import disputed_results
+from federation_hub.evaluations.tables import EstimateBlockRow
 from federation_hub.models.tables import Model
 from federation_hub.services import services
 from federation_hub.silos.tables import Silo
@@ -39,6 +40,7 @@ def dashboard() -> str:
             models=_own(session, Model, actor),
             studies=_own(session, Study, actor),
             silos=_silos(session, actor),
+            results=_results(session, actor),
         )
 
 
@@ -84,3 +86,13 @@ def _silos(session: Session, actor: Actor) -> list[Silo]:
         return []
     own = Silo.organisation_id == actor.organisation_id
     return list(session.scalars(select(Silo).where(own).order_by(Silo.name).limit(MOST)))
+
+
+def _results(session: Session, actor: Actor) -> list[tuple[EstimateBlockRow, Benchmark]]:
+    """Return what the silos of a data steward's organisation reported last, also where no public page tells of it."""
+    if not actor.may(frozenset({"data-steward"})):
+        return []
+    own = select(Silo.id).where(Silo.organisation_id == actor.organisation_id)
+    found = select(EstimateBlockRow, Benchmark).join(Benchmark, Benchmark.id == EstimateBlockRow.benchmark_id)
+    found = found.where(EstimateBlockRow.silo_id.in_(own)).order_by(EstimateBlockRow.received.desc()).limit(MOST)
+    return [(row, benchmark) for row, benchmark in session.execute(found)]
