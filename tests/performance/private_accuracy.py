@@ -37,7 +37,7 @@ from tests.performance.strategies import (
     tested,
 )
 
-EPSILONS = (None, 8.0, 3.0, 1.0)
+EPSILONS = (None, 8.0, 3.0, 1.0, 0.1)
 PATIENTS, STEPS, ROUNDS, RATE = 64, 8, 8, 0.5
 LAST = {"evaluation": {"keep": "last", "every": ROUNDS}}
 

@@ -192,12 +192,13 @@ def own_models(
     """Return the sites' personal models of the registered round."""
     assert done.final is not None
     kept = OWN if plan.personal.name == "fedbn" else PERSONAL
-    if plan.personal.name == "none":
-        return [model] * len(opened)
+    norms = norm_names(study.network(), model)
+    if plan.personal.name == "none" or (plan.personal.name == "fedbn" and not norms):
+        return [model] * len(opened)  # a site keeps nothing where normalisation has no weights
     found = [memory(rounds, done.final.made, kept) for rounds in opened.values()]
     if plan.personal.name == "ditto":
         return found
-    return [mixed(model, own, norm_names(study.network(), model)) for own in found]
+    return [mixed(model, own, norms) for own in found]
 
 
 def memory(rounds: TrainingRounds, number: int, name: str) -> Arrays:
