@@ -63,7 +63,7 @@ def test_a_benchmark_no_site_could_prepare_is_not_published(
 ) -> None:
     """Its preparation is checked against the list of transforms, as a bundle's is."""
     assert federation.admin.post("/benchmarks", definition(**changes)).get_json()["code"] == code
-    assert federation.anybody.get("/benchmarks").get_json() == {"benchmarks": []}
+    assert federation.anybody.get("/benchmarks").get_json() == {"benchmarks": [], "next": None}
 
 
 ORDINARY = {"name": "one", "title": "One", "opens": "2027-01-01T00:00:00Z", "closes": "2027-02-01T00:00:00Z"}

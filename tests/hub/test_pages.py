@@ -41,6 +41,7 @@ def client(filled: Federation) -> FlaskClient:
 
 
 DATA = (".csv", ".json", ".svg", ".atom")
+BEHIND_THE_DOOR = "/account/"
 
 
 def crawl(client: FlaskClient) -> Iterator[tuple[str, Page]]:
@@ -52,8 +53,8 @@ def crawl(client: FlaskClient) -> Iterator[tuple[str, Page]]:
         yield path, page
         for link in page.attributes("href"):
             plain = link.partition("#")[0].partition("?")[0]
-            data = plain.startswith(("/api/", "/assets/")) or plain.endswith(DATA)
-            if plain.startswith("/") and not data and plain not in seen:
+            other = plain.startswith(("/api/", "/assets/", BEHIND_THE_DOOR)) or plain.endswith(DATA)
+            if plain.startswith("/") and not other and plain not in seen:
                 seen.add(plain)
                 waiting.append(plain)
 

@@ -190,7 +190,7 @@ def test_only_the_own_organisation_steers_a_study(federation: Federation) -> Non
     stranger = Person(federation.hub.url, token)
     assert refused(stranger.ask("GET", f"/studies/{study_id}")) == (404, "study-unknown")
     assert refused(stranger.ask("POST", f"/studies/{study_id}/stop")) == (404, "study-unknown")
-    assert stranger.do("GET", "/studies") == {"studies": []}
+    assert stranger.do("GET", "/studies") == {"studies": [], "next": None}
     plan = toy_plan(federation.model, federation.sites).model_dump_json()
     assert refused(stranger.ask("POST", "/studies", plan)) == (404, "model-unknown")
 
@@ -222,7 +222,7 @@ def test_a_plan_that_names_what_is_not_there_is_refused(
     plan = toy_plan(model or federation.model, federation.sites, **changes)
     answer = federation.researcher.ask("POST", "/studies", plan.model_dump_json())
     assert answer.json()["code"] == code
-    assert federation.researcher.do("GET", "/studies") == {"studies": []}
+    assert federation.researcher.do("GET", "/studies") == {"studies": [], "next": None}
 
 
 def test_a_plan_that_cannot_hold_its_promise_is_refused(federation: Federation) -> None:

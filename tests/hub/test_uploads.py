@@ -152,7 +152,7 @@ def test_a_truncated_upload_never_shows(federation: Federation) -> None:
         "benchmark_version": 1,
     }
     assert ada.post("/models", body).get_json()["code"] == "not-found"
-    assert ada.get("/models").get_json() == {"models": []}
+    assert ada.get("/models").get_json() == {"models": [], "next": None}
 
 
 def test_a_chunk_larger_than_asked_for_is_refused(federation: Federation) -> None:
