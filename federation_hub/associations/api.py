@@ -11,6 +11,7 @@ from federation_hub.associations.messages import AssociationList, AssociationRec
 from federation_hub.associations.service import judge_decision
 from federation_hub.associations.tables import Association
 from federation_hub.benchmarks.tables import Benchmark
+from federation_hub.db import hold
 from federation_hub.neighbours.service import keep_key
 from federation_hub.services import services
 from federation_hub.silos.signed import open_signed
@@ -28,6 +29,7 @@ def associations() -> AssociationList:
     """List what was asked of this person's side, or by it."""
     actor = current_actor()
     with services().database.reading() as session:
+        hold(session, Benchmark)
         rows = session.scalars(select(Association).order_by(Association.created)).all()
         seen = [row for row in rows if _concerns(session, row, actor)]
         return AssociationList(associations=tuple(_record(session, row, actor) for row in seen))

@@ -1,8 +1,10 @@
 """Routes of tasks (for silos) and of evaluations (for people)."""
 
+from collections.abc import Sequence
+
 from flask import Blueprint
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from federation_hub.accounts.actors import Actor
 from federation_hub.api import PERSON, SILO, current_actor, route
@@ -98,12 +100,13 @@ def evaluations(query: OfBenchmark) -> EvaluationList:
     actor = current_actor()
     with services().database.reading() as session:
         rows = session.execute(select(Evaluation, Benchmark).join(Benchmark).order_by(Evaluation.created.desc()))
+        own = _models_of(session, actor)
         seen = [
-            _view(session, evaluation, benchmark, actor)
+            (evaluation, benchmark)
             for evaluation, benchmark in rows
-            if query.benchmark in (None, benchmark.name) and _may_see(session, evaluation, benchmark, actor)
+            if query.benchmark in (None, benchmark.name) and _may_see(evaluation, benchmark, actor, own)
         ]
-    return EvaluationList(evaluations=tuple(seen))
+        return EvaluationList(evaluations=_views(session, seen, actor))
 
 
 @route(blueprint, "GET", "/evaluations/<evaluation_id>", returns=EvaluationView, roles=PERSON)
@@ -115,9 +118,9 @@ def evaluation(evaluation_id: str) -> EvaluationView:
         if row is None:
             raise MedSiloError("not-found")
         benchmark = session.get_one(Benchmark, row.benchmark_id)
-        if not _may_see(session, row, benchmark, actor):
+        if not _may_see(row, benchmark, actor, _models_of(session, actor)):
             raise MedSiloError("not-found")
-        return _view(session, row, benchmark, actor)
+        return _views(session, [(row, benchmark)], actor)[0]
 
 
 @route(
@@ -138,8 +141,8 @@ def evaluate_again(name: str, version: int, body: Retry) -> EvaluationList:
         if body.silo_id is not None and all(silo.id != body.silo_id for silo in sites_asked(session, benchmark)):
             raise MedSiloError("not-found")
         made = plan_evaluations(session, benchmark, again=Again(body.silo_id, body.reason))
-        rows = [session.get_one(Evaluation, evaluation_id) for evaluation_id in made]
-        return EvaluationList(evaluations=tuple(_view(session, row, benchmark, actor) for row in rows))
+        rows = [(session.get_one(Evaluation, evaluation_id), benchmark) for evaluation_id in made]
+        return EvaluationList(evaluations=_views(session, rows, actor))
 
 
 @route(
@@ -190,16 +193,31 @@ def _wake(hub: Services, study_id: str | None) -> None:
         hub.engine.notify(study_id)
 
 
-def _may_see(session: Session, row: Evaluation, benchmark: Benchmark, actor: Actor) -> bool:
-    if owns(benchmark, actor):
-        return True
-    owners = session.scalars(select(Model.owner_organisation_id).where(Model.digest.in_(row.models)))
-    return actor.organisation_id in set(owners)
+def _models_of(session: Session, actor: Actor) -> frozenset[str]:
+    return frozenset(session.scalars(select(Model.digest).where(Model.owner_organisation_id == actor.organisation_id)))
 
 
-def _view(session: Session, row: Evaluation, benchmark: Benchmark, actor: Actor) -> EvaluationView:
-    task = session.scalar(select(Task).where(Task.evaluation_id == row.id))
-    block = session.scalar(select(EstimateBlockRow).where(EstimateBlockRow.evaluation_id == row.id))
+def _may_see(row: Evaluation, benchmark: Benchmark, actor: Actor, own: frozenset[str]) -> bool:
+    return owns(benchmark, actor) or not own.isdisjoint(row.models)
+
+
+def _views(session: Session, rows: Sequence[tuple[Evaluation, Benchmark]], actor: Actor) -> tuple[EvaluationView, ...]:
+    """Return evaluations as people see them, by two queries however many they are, and without the blocks' numbers."""
+    wanted = select(Evaluation.id)
+    if len(rows) == 1:
+        wanted = wanted.where(Evaluation.id == rows[0][0].id)
+    without_numbers = defer(EstimateBlockRow.block), defer(EstimateBlockRow.envelope)
+    tasks = session.scalars(select(Task).where(Task.evaluation_id.in_(wanted)).options(defer(Task.body)))
+    blocks = session.scalars(
+        select(EstimateBlockRow).where(EstimateBlockRow.evaluation_id.in_(wanted)).options(*without_numbers)
+    )
+    task_of, block_of = {task.evaluation_id: task for task in tasks}, {block.evaluation_id: block for block in blocks}
+    return tuple(_view(row, benchmark, actor, task_of.get(row.id), block_of.get(row.id)) for row, benchmark in rows)
+
+
+def _view(
+    row: Evaluation, benchmark: Benchmark, actor: Actor, task: Task | None, block: EstimateBlockRow | None
+) -> EvaluationView:
     return EvaluationView(
         evaluation_id=row.id,
         benchmark=benchmark.name,

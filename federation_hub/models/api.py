@@ -1,5 +1,8 @@
 """Routes of models."""
 
+from collections import defaultdict
+from collections.abc import Sequence
+
 from flask import Blueprint
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -9,6 +12,7 @@ from federation_hub.accounts.tables import Organisation
 from federation_hub.api import PERSON, current_actor, route
 from federation_hub.associations.tables import Association
 from federation_hub.benchmarks.tables import Benchmark
+from federation_hub.db import hold
 from federation_hub.entries import service as entries
 from federation_hub.entries.tables import Entry
 from federation_hub.evaluations.boards import refresh_boards
@@ -22,6 +26,7 @@ from silo_node.wire.errors import MedSiloError
 from silo_node.wire.models import ModelCard, ModelSubmission
 
 blueprint = Blueprint("models", __name__)
+Place = tuple[Association, Benchmark, Entry | None]
 
 
 @route(blueprint, "POST", "/models", body=ModelSubmission, returns=ModelRecord, status=201, roles={"researcher"})
@@ -42,7 +47,8 @@ def models(query: OfBenchmark) -> ModelList:
     with services().database.reading() as session:
         rows = session.scalars(select(Model).order_by(Model.created.desc())).all()
         hidden = entries.hidden_models(session)
-        records = [_record(session, row) for row in rows if _may_see(row, current_actor(), hidden)]
+        hold(session, Organisation)
+        records = _records(session, [row for row in rows if _may_see(row, current_actor(), hidden)])
     named = query.benchmark
     return ModelList(
         models=tuple(
@@ -79,15 +85,27 @@ def _may_see(row: Model, actor: Actor, hidden: frozenset[str]) -> bool:
 
 
 def _record(session: Session, row: Model) -> ModelRecord:
-    actor = current_actor()
-    told = row.owner_organisation_id == actor.organisation_id or "hub-admin" in actor.roles
-    places = session.execute(
+    return _records(session, [row])[0]
+
+
+def _records(session: Session, rows: Sequence[Model]) -> list[ModelRecord]:
+    """Return models as people see them, by one query however many they are."""
+    found = session.execute(
         select(Association, Benchmark, Entry)
         .join(Benchmark, Benchmark.id == Association.benchmark_id)
         .outerjoin(Entry, (Entry.benchmark_id == Benchmark.id) & (Entry.model_digest == Association.model_digest))
-        .where(Association.model_digest == row.digest)
+        .where(Association.model_digest == rows[0].digest if len(rows) == 1 else Association.model_digest.is_not(None))
         .order_by(Benchmark.name, Benchmark.version)
     )
+    places: dict[str | None, list[Place]] = defaultdict(list)
+    for association, benchmark, entry in found:
+        places[association.model_digest].append((association, benchmark, entry))
+    return [_with_places(session, row, places[row.digest]) for row in rows]
+
+
+def _with_places(session: Session, row: Model, places: Sequence[Place]) -> ModelRecord:
+    actor = current_actor()
+    told = row.owner_organisation_id == actor.organisation_id or "hub-admin" in actor.roles
     return ModelRecord.model_validate(
         {
             "digest": row.digest,

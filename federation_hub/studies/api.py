@@ -32,8 +32,7 @@ def studies() -> StudyList:
     """List the studies of this person's organisation, of its silos and of its benchmarks, newest first."""
     with services().database.reading() as session:
         rows = session.scalars(select(Study).order_by(Study.created.desc())).all()
-        seen = [row for row in rows if may_see(session, row, current_actor())]
-        return StudyList(studies=tuple(service.study_summary(session, row) for row in seen))
+        return StudyList(studies=service.study_summaries(session, rows, current_actor()))
 
 
 @route(blueprint, "GET", "/studies/<study_id>", returns=StudyView, roles=PERSON)

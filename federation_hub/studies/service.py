@@ -21,7 +21,7 @@ from federation_hub.states import StateConflict
 from federation_hub.stored import read_stored
 from federation_hub.studies.rules import ROUND, ROUND_TAKES_UPDATES, STUDY
 from federation_hub.studies.tables import Study, StudyRound, StudyUpdate
-from federation_hub.studies.view import study_summary, study_view
+from federation_hub.studies.view import study_summaries, study_view
 from silo_node.wire.canonical import message_digest
 from silo_node.wire.envelope import PublicKey
 from silo_node.wire.errors import BadInput, MedSiloError
@@ -39,7 +39,7 @@ __all__ = [
     "plan_of",
     "start",
     "study_of_id",
-    "study_summary",
+    "study_summaries",
     "study_view",
 ]
 
