@@ -17,7 +17,8 @@ from sqlalchemy.orm import InstrumentedAttribute
 from federation_hub.db import Database
 from federation_hub.evaluations.tables import EstimateBlockRow, Task
 from federation_hub.models.tables import Model
-from federation_hub.services import services
+from federation_hub.services import EXTENSION as SERVICES
+from federation_hub.services import Services, services
 from federation_hub.silos.tables import Silo
 from federation_hub.studies.tables import Study
 from silo_node.wire.errors import MedSiloError
@@ -83,16 +84,15 @@ class _Stock:
 
 
 def install(app: Flask) -> None:
-    """Give an application its meter."""
-    app.extensions[EXTENSION] = []
+    """Give an application its meter; two threads that made it at their first request would count apart."""
+    found: Services = app.extensions[SERVICES]
+    app.extensions[EXTENSION] = Meter(found.database)
 
 
 def meter() -> Meter:
     """Return the meter of the application that handles this request."""
-    found: list[Meter] = current_app.extensions[EXTENSION]
-    if not found:
-        found.append(Meter(services().database))
-    return found[0]
+    found: Meter = current_app.extensions[EXTENSION]
+    return found
 
 
 @blueprint.get("/metrics")

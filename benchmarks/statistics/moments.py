@@ -51,7 +51,7 @@ class MetricTable:
             together.setdefault(block.members.tobytes(), []).append(block)
         holding: list[list[tuple[Any, Floats]]] = [[] for _ in self.models]
         for blocks in together.values():
-            cells = np.ix_(blocks[0].members, [block.site for block in blocks])
+            cells = np.ix_(blocks[0].members, np.array([block.site for block in blocks]))
             stacked = np.stack([block.cov for block in blocks], axis=-1)
             for row, member in enumerate(blocks[0].members):
                 holding[member].append((cells, stacked[row]))

@@ -75,8 +75,10 @@ def compare(table: MetricTable, *, tellable: Booleans | None = None, minimum_sit
         y = table.theta[row] - table.theta[rest]
         y[few[row, rest]] = np.nan
         v = table.variance[row] + table.variance[rest]
-        v -= 2 * cross[rest]
-        pooled = pool(y, np.maximum(v, 0.0, out=v))
+        shared = cross[rest]
+        shared *= 2
+        v -= shared
+        pooled = pool(y, v)
         mean[row, rest], se[row, rest], quantile[row, rest] = pooled.mean, pooled.se, pooled.quantile
         sites[row, rest] = pooled.sites
     return _comparisons(table, mean, se, quantile, sites)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from flask import Blueprint
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from federation_hub.accounts.actors import Actor
 from federation_hub.api import PERSON, SILO, current_actor, route
@@ -187,13 +187,15 @@ def _wake(hub: Services, study_id: str | None) -> None:
 
 
 def _views(session: Session, rows: Sequence[Evaluation], actor: Actor) -> tuple[EvaluationView, ...]:
-    """Return evaluations as a person sees them, in as many queries whatever their number."""
+    """Return evaluations as a person sees them, in as many queries whatever their number, without blocks' numbers."""
     ids = [row.id for row in rows]
     wanted = select(Benchmark).where(Benchmark.id.in_({row.benchmark_id for row in rows}))
     benchmarks = {row.id: row for row in session.scalars(wanted)}
-    tasks = {row.evaluation_id: row for row in session.scalars(select(Task).where(Task.evaluation_id.in_(ids)))}
-    found = session.scalars(select(EstimateBlockRow).where(EstimateBlockRow.evaluation_id.in_(ids)))
-    blocks = {row.evaluation_id: row for row in found}
+    asked = session.scalars(select(Task).where(Task.evaluation_id.in_(ids)).options(defer(Task.body)))
+    tasks = {row.evaluation_id: row for row in asked}
+    told = select(EstimateBlockRow).where(EstimateBlockRow.evaluation_id.in_(ids))
+    without_numbers = defer(EstimateBlockRow.block), defer(EstimateBlockRow.envelope)
+    blocks = {row.evaluation_id: row for row in session.scalars(told.options(*without_numbers))}
     return tuple(_view(row, benchmarks[row.benchmark_id], tasks.get(row.id), blocks.get(row.id), actor) for row in rows)
 
 

@@ -13,7 +13,9 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import structlog
 from sqlalchemy import insert, select
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from federation_hub.db import Database, now
@@ -24,6 +26,7 @@ from silo_node.wire.intake import IntakeEntry, IntakeLog
 PAGE = 1000
 MOST_WAITING = 500
 SIGNS_OF_LIFE = ("/tasks/claim", "/tasks/{id}/heartbeat")
+_log = structlog.get_logger("federation_hub")
 _PARAMETER = re.compile(r"<[^>]*>")
 
 
@@ -68,24 +71,40 @@ class Intake:
             self._waiting.append((self._count, arrival))
             if arrival.sign_of_life:
                 self._spool.add(self._count, asdict(arrival) | {"received": arrival.received.isoformat()})
-            due = not arrival.sign_of_life or len(self._waiting) >= MOST_WAITING
-        if due:
+            many = len(self._waiting) >= MOST_WAITING
+        if not arrival.sign_of_life:
             self.flush()
+        elif many:
+            self._flush_if_possible()
 
     def flush(self) -> None:
         """Write down what waits."""
         with self._writing:
-            with self._lock:
-                waiting = list(self._waiting)
-            if not waiting:
-                return
-            with self._database.session() as session:
-                _write(session, self._spool.name, waiting)
-            with self._lock:
-                self._waiting = self._waiting[len(waiting) :]
-                # Only when nothing in the file is needed any more; what came meanwhile has a higher number.
-                if not self._waiting:
-                    self._spool.clear()
+            self._flush()
+
+    def _flush_if_possible(self) -> None:
+        """Write down what waits, unless somebody does already; in a database that is locked it can wait longer."""
+        if not self._writing.acquire(blocking=False):
+            return
+        try:
+            self._flush()
+        except OperationalError:
+            _log.warning("intake-waits", count=len(self._waiting))
+        finally:
+            self._writing.release()
+
+    def _flush(self) -> None:
+        with self._lock:
+            waiting = list(self._waiting)
+        if not waiting:
+            return
+        with self._database.session() as session:
+            _write(session, self._spool.name, waiting)
+        with self._lock:
+            self._waiting = self._waiting[len(waiting) :]
+            # Only when nothing in the file is needed any more; what came meanwhile has a higher number.
+            if not self._waiting:
+                self._spool.clear()
 
     def adopt(self) -> None:
         """Write down what processes that were killed had waiting."""

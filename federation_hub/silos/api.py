@@ -1,5 +1,7 @@
 """Routes of silos: how one joins, how it registers cohorts, and how people admit or suspend it."""
 
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from flask import Blueprint
@@ -11,6 +13,7 @@ from federation_hub.accounts.tables import Organisation
 from federation_hub.api import PERSON, SILO, current_actor, route
 from federation_hub.associations.tables import Association
 from federation_hub.benchmarks.tables import Benchmark
+from federation_hub.db import hold
 from federation_hub.paging import PageQuery, page
 from federation_hub.services import services
 from federation_hub.silos import cohorts, keys, service
@@ -145,14 +148,14 @@ def silos(query: PageQuery) -> SiloList:
     """List the silos of the federation."""
     with services().database.reading() as session:
         found = page(session, select(Silo), query, Silo.name)
-        return SiloList(silos=tuple(_view(session, row, current_actor()) for row in found.rows), next=found.next)
+        return SiloList(silos=_views(session, found.rows, current_actor()), next=found.next)
 
 
 @route(blueprint, "GET", "/silos/<silo_id>", returns=SiloView, roles=PERSON)
 def silo(silo_id: str) -> SiloView:
     """Return one silo."""
     with services().database.reading() as session:
-        return _view(session, service.silo_of_id(session, silo_id), current_actor())
+        return _views(session, [service.silo_of_id(session, silo_id)], current_actor())[0]
 
 
 @route(blueprint, "POST", "/silos/<silo_id>/approve", body=FingerprintApproval, returns=SiloView, roles=_ADMIN)
@@ -160,7 +163,7 @@ def approve_silo(silo_id: str, body: FingerprintApproval) -> SiloView:
     """Let a pending silo in: the fingerprint is the one the hospital read out, over another channel."""
     with services().database.session() as session:
         found = service.approve(session, silo_id, fingerprint=body.fingerprint, actor=current_actor())
-        return _view(session, found, current_actor())
+        return _views(session, [found], current_actor())[0]
 
 
 @route(blueprint, "POST", "/silos/<silo_id>/suspend", returns=SiloView, roles=_ADMIN)
@@ -184,10 +187,16 @@ def revoke_silo(silo_id: str) -> SiloView:
 def _change(silo_id: str, event: str) -> SiloView:
     actor = current_actor()
     with services().database.session() as session:
-        return _view(session, service.change(session, silo_id, event, actor), actor)
+        return _views(session, [service.change(session, silo_id, event, actor)], actor)[0]
 
 
-def _view(session: Session, row: Silo, actor: Actor) -> SiloView:
+def _views(session: Session, rows: Sequence[Silo], actor: Actor) -> tuple[SiloView, ...]:
+    hold(session, Organisation)
+    cohorts = _cohorts(session, rows)
+    return tuple(_view(session, row, actor, tuple(cohorts[row.id])) for row in rows)
+
+
+def _view(session: Session, row: Silo, actor: Actor, cohorts: tuple[CohortView, ...]) -> SiloView:
     steward = "data-steward" in actor.roles and actor.organisation_id == row.organisation_id
     full = steward or "hub-admin" in actor.roles
     return SiloView.model_validate(
@@ -200,29 +209,32 @@ def _view(session: Session, row: Silo, actor: Actor) -> SiloView:
             "software_version": row.software_version if full else None,
             "last_seen": row.last_seen if full else None,
             "created": row.created,
-            "cohorts": _cohorts(session, row),
+            "cohorts": cohorts,
         }
     )
 
 
-def _cohorts(session: Session, silo: Silo) -> tuple[CohortView, ...]:
+def _cohorts(session: Session, silos: Sequence[Silo]) -> Mapping[str, list[CohortView]]:
+    """Return what each silo has registered, oldest first."""
     rows = session.execute(
         select(Cohort, Benchmark, Association.state)
         .join(Benchmark, Benchmark.id == Cohort.benchmark_id)
         .outerjoin(Association, Association.cohort_id == Cohort.id)
-        .where(Cohort.silo_id == silo.id)
+        .where(Cohort.silo_id.in_([silo.id for silo in silos]))
         .order_by(Cohort.created)
     )
-    return tuple(
-        CohortView.model_validate(
-            {
-                "cohort_id": cohort.id,
-                "benchmark": benchmark.name,
-                "benchmark_version": benchmark.version,
-                "state": cohort.state,
-                "association": state,
-                "card": read_stored(CohortCard, cohort.card),
-            }
+    found: dict[str, list[CohortView]] = defaultdict(list)
+    for cohort, benchmark, state in rows:
+        found[cohort.silo_id].append(
+            CohortView.model_validate(
+                {
+                    "cohort_id": cohort.id,
+                    "benchmark": benchmark.name,
+                    "benchmark_version": benchmark.version,
+                    "state": cohort.state,
+                    "association": state,
+                    "card": read_stored(CohortCard, cohort.card),
+                }
+            )
         )
-        for cohort, benchmark, state in rows
-    )
+    return found

@@ -12,6 +12,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import OperationalError
 
 from federation_hub.hanging_up import hangs_up
+from federation_hub.intake.log import MOST_WAITING
 from federation_hub.silos.tables import Silo
 from federation_hub.sweeper import sweep
 from tests.hub.federation import Federation, SiloCaller, bundle_bytes
@@ -60,6 +61,17 @@ def test_a_silo_was_seen_although_its_first_sweep_failed(federation: Federation)
         sweep(federation.services)
     seen.write(federation.services.database)
     assert last_seen(federation, silo) is not None
+
+
+def test_many_questions_that_wait_to_be_logged_do_not_fail_for_a_locked_database(federation: Federation) -> None:
+    """They stand in the spool, and are in the log once somebody reads it."""
+    silo, intake = federation.silo(), federation.services.intake
+    arrived = {"method": "POST", "path": "/api/v1/tasks/claim", "subject": "", "digest": f"blake3:{0:064x}", "size": 2}
+    with written_by_another_process(federation):
+        for _ in range(MOST_WAITING):
+            intake.note(silo.silo_id, **arrived)
+        assert silo.post("/tasks/claim", QUESTION).status_code == 200
+    assert len(intake.read(silo.silo_id, 0).entries) > MOST_WAITING
 
 
 def test_a_database_that_stays_locked_is_no_fault_of_the_hub(federation: Federation) -> None:

@@ -1,4 +1,4 @@
-"""No public page asks the database more often because there are more models, hospitals or results."""
+"""No page and no list asks the database more often because there are more models, hospitals, results or people."""
 
 from collections.abc import Callable
 
@@ -6,12 +6,18 @@ import pytest
 from sqlalchemy import event, select
 from werkzeug.test import TestResponse
 
+from federation_hub.accounts.actors import SYSTEM
+from federation_hub.accounts.audit import record
+from federation_hub.accounts.service import add_person
+from federation_hub.accounts.tables import Organisation
 from federation_hub.associations.tables import Association
 from federation_hub.benchmarks.service import find
 from federation_hub.evaluations.tables import EstimateBlockRow, Evaluation, Task
 from federation_hub.leaderboards.service import refresh
 from federation_hub.models.tables import Model
 from federation_hub.silos.tables import Cohort, Silo
+from federation_hub.studies.tables import Study
+from tests.hub.browsing import signed_in
 from tests.hub.federation import Federation
 from tests.hub.test_leaderboard_service import standing
 
@@ -30,25 +36,47 @@ PAGES = (
     "/api/v1/benchmarks/chest_phantom/leaderboard",
     "/api/v1/benchmarks/chest_phantom/leaderboard.csv",
 )
+ROLES = ("reader", "researcher", "benchmark-owner", "data-steward", "hub-admin")
+SIGNED_IN = (
+    "/account",
+    "/account/benchmarks",
+    "/account/benchmarks/chest_phantom/1",
+    "/account/models",
+    "/account/tokens",
+    "/admin/people",
+    "/admin/silos",
+    "/audit",
+    "/audit.csv",
+    "/benchmarks",
+    "/benchmarks/chest_phantom/1",
+    "/dashboard",
+    "/submit",
+    "/submit/chest_phantom/1",
+    "/api/v1/associations",
+    "/api/v1/audit",
+    "/api/v1/benchmarks/chest_phantom/1/matrix",
+    "/api/v1/evaluations",
+    "/api/v1/models",
+    "/api/v1/organisations",
+    "/api/v1/persons",
+    "/api/v1/silos",
+    "/api/v1/studies",
+    "/api/v1/tokens",
+)
 
 
-def queries(federation: Federation, address: str) -> int:
+def queries(federation: Federation, address: str, ask: Callable[[str], TestResponse] | None = None) -> int:
     """Return how many statements a second request for a page makes."""
-    client = federation.app.test_client()
-    assert client.get(address).status_code == 200, address
-    return counted(federation, lambda: client.get(address))
-
-
-def counted(federation: Federation, ask: Callable[[], TestResponse]) -> int:
-    """Return how many statements a request that is answered makes."""
     seen: list[object] = []
+    ask = ask or federation.app.test_client().get
 
     def note(*arguments: object) -> None:
         seen.append(arguments[2])
 
+    assert ask(address).status_code == 200, address
     event.listen(federation.services.database.engine, "before_cursor_execute", note)
     try:
-        assert ask().status_code == 200
+        assert ask(address).status_code == 200
     finally:
         event.remove(federation.services.database.engine, "before_cursor_execute", note)
     return len(seen)
@@ -113,3 +141,38 @@ def test_no_page_makes_more_queries_for_more_rows(filled: Federation) -> None:
     assert b"More 7" in standing(filled).body
     after = {address: queries(filled, address) for address in PAGES}
     assert after == before
+
+
+def crowd(federation: Federation) -> None:
+    """Write twenty more people with tokens, of organisations of their own, twenty studies, and what the trail tells."""
+    with federation.services.database.session() as session:
+        study = session.scalars(select(Study)).first()
+        assert study is not None
+        for index in range(MORE):
+            add_person(session, name=f"Person {index}", organisation=f"Organisation {index}", roles=("researcher",))
+            session.add(copied(study, id=f"study-more{index:08d}"))
+            record(session, SYSTEM, "study.more", f"study-more{index:08d}", None, "draft")
+
+
+@pytest.mark.usefixtures("filled")
+def test_no_list_for_people_makes_more_queries_for_more_rows(filled: Federation) -> None:
+    """For somebody who has every role, so that every row is looked at."""
+    browser = signed_in(filled, "Everybody", *ROLES, organisation=owner_of_benchmark(filled))
+
+    def ask(address: str) -> TestResponse:
+        if address.startswith("/api/v1"):
+            return filled.admin.get(address.removeprefix("/api/v1"))
+        return browser.get(address)
+
+    before = {address: queries(filled, address, ask) for address in SIGNED_IN}
+    grow(filled)
+    crowd(filled)
+    after = {address: queries(filled, address, ask) for address in SIGNED_IN}
+    assert after == before
+
+
+def owner_of_benchmark(federation: Federation) -> str:
+    """Return the name of the organisation that answers for the benchmark."""
+    with federation.services.database.reading() as session:
+        owner = find(session, "chest_phantom").owner_organisation_id
+        return session.get_one(Organisation, owner).name

@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import gc
 import json
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -242,7 +243,8 @@ def main() -> None:
     for name, default in (("models", 1000), ("sites", 100), ("silos", 1000), ("seconds", 30)):
         parser.add_argument(f"--{name}", type=int, default=default)
     arguments = parser.parse_args()
-    table = Table("what", "measured", "goal", title=f"{arguments.models} models at {arguments.sites} sites")
+    title = f"{arguments.models} models at {arguments.sites} sites, at a load of {os.getloadavg()[0]:.1f}"
+    table = Table("what", "measured", "goal", title=title)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "hub"
         home.mkdir()
@@ -254,7 +256,8 @@ def main() -> None:
         measure_snapshot(services, table)
         measure_pages(services, table)
         Console().print(table)
-        table = Table("what", "measured", "goal", title=f"{arguments.silos} silos")
+        title = f"{arguments.silos} silos, at a load of {os.getloadavg()[0]:.1f}"
+        table = Table("what", "measured", "goal", title=title)
         with services.database.reading() as session:
             assert session.scalars(select(Silo.id)).first() is not None
         services.database.close()
