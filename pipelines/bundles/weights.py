@@ -22,6 +22,8 @@ MAX_NAME = 256
 MAX_RANK = 8
 DTYPE_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 _BLOCK = 1 << 20
+_CODE = (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+"""How a zip archive and the binary pickles begin."""
 
 
 @dataclass(frozen=True)
@@ -109,14 +111,18 @@ def _blocks(path: Path, index: WeightsIndex, tensor: Tensor) -> Iterator[np.ndar
 
 
 def _read_header(file: BinaryIO, length: int) -> bytes:
-    prefix = file.read(min(8, length))
-    if prefix[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+    start = file.tell()
+    prefix = file.read(min(9, length))
+    size = int.from_bytes(prefix[:8], "little")
+    too_long = size > min(MAX_HEADER_BYTES, length - 8)
+    # The length of a header may begin like a pickle or an archive: 640 bytes do. What follows it tells them apart.
+    if prefix[:2] in _CODE and (too_long or prefix[8:] != b"{"):
         raise PipelineError("bundle-has-code", "the weights are a pickle or a checkpoint archive, not safetensors")
     if len(prefix) < 8:
         raise PipelineError("weights-invalid", "the file is too short")
-    size = int.from_bytes(prefix, "little")
-    if size > min(MAX_HEADER_BYTES, length - 8):
+    if too_long:
         raise PipelineError("weights-invalid", "the header is longer than the file or the limit")
+    file.seek(start + 8)
     header = file.read(size)
     if len(header) != size:
         raise PipelineError("weights-invalid", "the file ends inside the header")

@@ -47,6 +47,17 @@ def test_a_file_inside_another_is_read_in_place(tmp_path: Path) -> None:
     assert read_tensors(path, index)["a"].tolist() == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("header", [0x0280, 0x0380, 0x0480, 0x0580, int.from_bytes(b"PK", "little") + 0x70000])
+def test_a_header_whose_length_begins_like_a_pickle_or_an_archive_is_read(tmp_path: Path, header: int) -> None:
+    """A file begins with that length: 640 bytes of header are the two bytes with which a pickle begins."""
+    plain = save({"w": np.arange(6, dtype=np.float32)})
+    length = int.from_bytes(plain[:8], "little")
+    content = plain[8 : 8 + length].rstrip()
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(header.to_bytes(8, "little") + content.ljust(header) + plain[8 + length :])
+    assert read_tensors(path, read_weights_index(path))["w"].tolist() == load(path.read_bytes())["w"].tolist()
+
+
 def test_tensors_that_were_read_can_be_changed(tmp_path: Path) -> None:
     """They are copies of the file, not views of it."""
     path = tmp_path / "w.safetensors"
