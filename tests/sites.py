@@ -168,8 +168,8 @@ class Site:
         site.register_cohort()
         return site
 
-    def register_cohort(self) -> None:
-        """Register the cohort that ``cohort`` and ``training_cases`` describe."""
+    def register_cohort(self, benchmark: BenchmarkReference | None = None) -> None:
+        """Register the cohort that ``cohort`` and ``training_cases`` describe, of the toy benchmark unless told."""
         identity = load_identity(self.home)
         card = CohortCard(
             task="classification",
@@ -181,7 +181,7 @@ class Site:
         )
         registration = CohortRegistration(
             silo_id=self.silo_id,
-            benchmark=toy_reference(),
+            benchmark=benchmark or toy_reference(),
             fingerprint=self.cohort,
             training_cases=self.training_cases,
             validation_cases=20,

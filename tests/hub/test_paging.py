@@ -25,7 +25,7 @@ from federation_hub.silos.tables import Silo
 from federation_hub.studies.tables import Study
 from tests.hub.browsing import signed_in
 from tests.hub.federation import Caller, Federation
-from tests.hub.test_query_counts import copied, counted
+from tests.hub.test_query_counts import copied
 
 SILO = "/silo/associations"
 LISTS = {
@@ -120,14 +120,6 @@ def test_a_cursor_nobody_gave_is_refused_by_every_list(federation: Federation) -
         answer = federation.admin.get(address.partition("?")[0], cursor=cursor)
         assert (answer.status_code, answer.get_json()["code"]) == (422, "malformed-message"), (address, cursor)
         assert answer.get_json()["fields"] == ["cursor"]
-
-
-def test_no_list_makes_more_queries_for_more_rows(filled: Federation) -> None:
-    """Seven more of a thing cost nothing."""
-    addresses = ("/models", "/evaluations", "/associations", "/studies", "/persons", "/tokens", "/benchmarks", "/audit")
-    before = [counted(filled, lambda path=path: filled.admin.get(path)) for path in addresses]
-    grow(filled)
-    assert [counted(filled, lambda path=path: filled.admin.get(path)) for path in addresses] == before
 
 
 def test_what_a_hospital_was_asked_comes_in_pages_too(filled: Federation) -> None:

@@ -1,4 +1,4 @@
-"""What each option of a plan adds to a round's wall clock, against federated averaging in the same run.
+"""What each option of a plan adds to a round, on the clock and of the processor, against plain averaging in one run.
 
 ::
 
