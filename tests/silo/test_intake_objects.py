@@ -118,7 +118,7 @@ def test_of_two_intakes_at_once_that_bring_one_uid_with_other_bytes_the_second_i
 @pytest.mark.slow
 def test_very_many_files_of_which_three_are_broken(home: Home, tmp_path: Path) -> None:
     """The images are tiny; it is their number that counts. ``MEDSILO_MANY=10000`` takes four minutes."""
-    many = int(os.environ.get("MEDSILO_MANY", "1500"))
+    many = int(os.environ.get("MEDSILO_MANY", "600"))
     template = save(xray(rows=2, columns=2), tmp_path / "template.dcm").read_bytes()
     uid = read_header(template).instance.encode()
     for number in range(many):
@@ -160,11 +160,11 @@ def kill_at(home: Home, folder: Path, lines: int) -> None:
 
 
 def test_killed_on_the_way_in_and_run_again_every_object_is_there_once(home: Home, tmp_path: Path) -> None:
-    count = 600
+    count = 400
     for seed in range(count):
         save(xray(seed=seed, rows=4, columns=4), tmp_path / f"pacs/{seed:04d}.dcm")
     # In the middle of the first group, of the delivery, and of turning the objects into cases.
-    for lines in (100, 400, count + 300):
+    for lines in (100, 300, count + 200):
         kill_at(home, tmp_path / "pacs", lines)
     with ObjectIndex(home) as index:
         booked = index.count()[1]
