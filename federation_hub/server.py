@@ -6,6 +6,7 @@ disk), so that memory does not grow with the number of silos; receiving 256 KB a
 of the time.
 """
 
+import gc
 import json
 import os
 import signal
@@ -43,6 +44,7 @@ def serve(
 ) -> None:
     """Listen until SIGTERM or SIGINT, then finish the requests being answered. Port 0 takes a free one."""
     sys.setswitchinterval(_SWITCH_SECONDS)
+    keep_for_good()
     tempfile.tempdir = str(config.blobs_path / "scratch")
     BaseWSGIServer.channel_class = channel_class(BodyPool(buffers=_BODY_BUFFERS, size=config.chunk_bytes))
     server = create_server(
@@ -69,6 +71,15 @@ def serve(
     server.run()
     server.close()
     _log.info("stopped", pid=os.getpid())
+
+
+def keep_for_good() -> None:
+    """Tell the garbage collector that what is there now stays: modules, routes and templates, 140,000 objects.
+
+    Reading a large board makes as many new ones, and every full collection meanwhile would look through the old ones
+    too: the page of 1,000 models at 100 hospitals took half as long again.
+    """
+    gc.freeze()
 
 
 def _behind(proxy: str | None) -> dict[str, object]:

@@ -43,6 +43,7 @@ from federation_hub.leaderboards.service import gather, refresh
 from federation_hub.leaderboards.snapshots import snapshot_bytes
 from federation_hub.migrations.runner import migrate
 from federation_hub.models.tables import Model
+from federation_hub.server import keep_for_good
 from federation_hub.services import Services
 from federation_hub.silos.tables import Cohort, Silo
 from silo_node.wire.versions import CURRENT, HEADER
@@ -253,6 +254,8 @@ def main() -> None:
         ensure_admin(services.config, services.database)
         silos = max(arguments.silos, arguments.sites)
         tokens = fill(services, models=arguments.models, sites=arguments.sites, silos=silos)
+        gc.collect()
+        keep_for_good()
         measure_snapshot(services, table)
         measure_pages(services, table)
         Console().print(table)
