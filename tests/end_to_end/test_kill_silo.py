@@ -79,7 +79,7 @@ def prepare(federation: Federation) -> tuple[Hub, list[Silo], PlanFile]:
         "rounds": ROUNDS,
         "deadline_seconds": 1800,
         # Long enough that a kill finds the node in the middle of it.
-        "local": made["study"]["local"] | {"epochs": 8},
+        "local": made["study"]["local"] | {"epochs": 16},
     }
     return researcher, silos, PlanFile.model_validate_json(json.dumps(made["study"] | words))
 
