@@ -62,6 +62,7 @@ class ResultPage:
     """Everything the page of a result shows to one it concerns. It never holds a score."""
 
     title: str
+    provenance: str
     site: str
     models: tuple[str, ...]
     attempt: int
@@ -115,6 +116,7 @@ def _view(session: Session, evaluation: Evaluation, benchmark: Benchmark, actor:
     matrix = link("account", "benchmarks", benchmark.name, benchmark.version)
     return ResultPage(
         title=f"{benchmark.definition['title']}, version {benchmark.version}",
+        provenance=benchmark.definition["provenance"],
         site=site.label,
         models=_models(session, evaluation, benchmark, actor),
         attempt=evaluation.attempt,

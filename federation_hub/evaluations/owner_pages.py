@@ -61,6 +61,7 @@ def benchmark_matrix(name: str, version: int) -> str:
         return page(
             "owner/matrix.html",
             title=benchmark.definition["title"],
+            provenance_of=benchmark.definition["provenance"],
             matrix=matrix(session, benchmark),
             shown=MODELS_SHOWN,
             reasons=get_args(RetryReason),
