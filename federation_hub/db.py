@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from threading import RLock, local
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Dialect, Engine, MetaData, create_engine, event, select
+from sqlalchemy import JSON, DateTime, Dialect, Engine, MetaData, create_engine, event
 from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
@@ -99,14 +99,6 @@ class Database:
     def close(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
-
-
-def hold(session: Session, kind: type[Base]) -> None:
-    """Read a whole table at once: for as long as the session lives, it answers for a row of it without asking again.
-
-    For lists whose every line names one of a few organisations or benchmarks.
-    """
-    session.info.setdefault("held", []).append(session.scalars(select(kind)).all())
 
 
 class _Turn:

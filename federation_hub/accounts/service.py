@@ -31,6 +31,12 @@ def organisation_named(session: Session, name: str, actor: Actor = SYSTEM) -> Or
     return found
 
 
+def organisation_names(session: Session) -> dict[str, str]:
+    """Return the name of every organisation by its id, in order of names: for lists whose lines name some of them."""
+    found = session.execute(select(Organisation.id, Organisation.name).order_by(Organisation.name))
+    return {row.id: row.name for row in found}
+
+
 def add_person(session: Session, *, name: str, organisation: str, roles: Sequence[str], actor: Actor = SYSTEM) -> str:
     """Add a person and return a token with all of these roles, shown this once; raises ``already-exists``."""
     person = new_person(session, name=name, organisation=organisation, roles=roles, actor=actor)

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from federation_hub.accounts.actors import Actor
-from federation_hub.accounts.tables import Organisation
+from federation_hub.accounts.service import organisation_names
 from federation_hub.api import PERSON, current_actor, route
 from federation_hub.associations.tables import Association
 from federation_hub.benchmarks.tables import Benchmark
@@ -79,7 +79,7 @@ def _record(session: Session, row: Model) -> ModelRecord:
 
 def _records(session: Session, rows: Sequence[Model], actor: Actor) -> tuple[ModelRecord, ...]:
     """Return models as a person sees them, in as many queries whatever their number."""
-    homes = dict(session.execute(select(Organisation.id, Organisation.name)).all())
+    homes = organisation_names(session)
     places = _places(session, [row.digest for row in rows])
     return tuple(_view(row, homes[row.owner_organisation_id], places[row.digest], actor) for row in rows)
 

@@ -9,11 +9,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from federation_hub.accounts.actors import Actor
-from federation_hub.accounts.tables import Organisation
+from federation_hub.accounts.service import organisation_names
 from federation_hub.api import PERSON, SILO, current_actor, route
 from federation_hub.associations.tables import Association
 from federation_hub.benchmarks.tables import Benchmark
-from federation_hub.db import hold
 from federation_hub.paging import PageQuery, page
 from federation_hub.services import services
 from federation_hub.silos import cohorts, keys, service
@@ -191,19 +190,18 @@ def _change(silo_id: str, event: str) -> SiloView:
 
 
 def _views(session: Session, rows: Sequence[Silo], actor: Actor) -> tuple[SiloView, ...]:
-    hold(session, Organisation)
-    cohorts = _cohorts(session, rows)
-    return tuple(_view(session, row, actor, tuple(cohorts[row.id])) for row in rows)
+    homes, cohorts = organisation_names(session), _cohorts(session, rows)
+    return tuple(_view(row, homes[row.organisation_id], actor, tuple(cohorts[row.id])) for row in rows)
 
 
-def _view(session: Session, row: Silo, actor: Actor, cohorts: tuple[CohortView, ...]) -> SiloView:
+def _view(row: Silo, home: str, actor: Actor, cohorts: tuple[CohortView, ...]) -> SiloView:
     steward = "data-steward" in actor.roles and actor.organisation_id == row.organisation_id
     full = steward or "hub-admin" in actor.roles
     return SiloView.model_validate(
         {
             "silo_id": row.id,
             "name": row.name,
-            "organisation": session.get_one(Organisation, row.organisation_id).name,
+            "organisation": home,
             "state": row.state,
             "fingerprint": key_fingerprint(row.public_key) if full and row.public_key else None,
             "software_version": row.software_version if full else None,

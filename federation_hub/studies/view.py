@@ -6,6 +6,7 @@ from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session
 
 from federation_hub.accounts.actors import Actor
+from federation_hub.accounts.service import organisation_names
 from federation_hub.accounts.tables import Organisation
 from federation_hub.associations.tables import Association
 from federation_hub.benchmarks.tables import Benchmark
@@ -72,7 +73,7 @@ def study_view(session: Session, study_id: str, viewer: Actor | None = None) -> 
 
 def study_summaries(session: Session, studies: Sequence[Study]) -> tuple[StudySummary, ...]:
     """Return a line for each study of a list, in as many queries whatever their number."""
-    homes = dict(session.execute(select(Organisation.id, Organisation.name)).all())
+    homes = organisation_names(session)
     committed = committed_rounds(session, [study.id for study in studies])
     return tuple(_summary(study, homes, committed) for study in studies)
 

@@ -10,7 +10,7 @@ from federation_hub.accounts import invitations
 from federation_hub.accounts.actors import ROLES
 from federation_hub.accounts.browser import here, read_form, signed_in
 from federation_hub.accounts.pages.forms import Fingerprint, NewPerson, NewSilo, Nothing, Roles
-from federation_hub.accounts.service import new_person, person_of_id, set_active, set_roles
+from federation_hub.accounts.service import new_person, organisation_names, person_of_id, set_active, set_roles
 from federation_hub.accounts.tables import Organisation, Person
 from federation_hub.accounts.views import organisation_views, person_views
 from federation_hub.api import current_actor
@@ -133,8 +133,7 @@ def _people(**fresh: object) -> str:
 def _silos(**fresh: object) -> str:
     with services().database.reading() as session:
         found = listed(session, select(Silo), asked_page(), Silo.name)
-        homes = select(Organisation.id, Organisation.name).order_by(Organisation.name)
-        names = dict(session.execute(homes).all())
+        names = organisation_names(session)
         rows = [
             {
                 "silo": silo,
