@@ -128,15 +128,20 @@ class Run:
         )
 
 
-@contextmanager
-def run_of(prepared: Prepared, folder: Path) -> Iterator[Run]:
-    """Start the study on a copy of the prepared home, with its sites at work."""
+def copied(prepared: Prepared, folder: Path) -> Run:
+    """Start a hub on a copy of the prepared home, on a port that it keeps when it is started again."""
     home = folder / "hub"
     shutil.copytree(prepared.home, home)
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
-    run = Run(prepared, home, port, start_hub(home, "--port", str(port)))
+    return Run(prepared, home, port, start_hub(home, "--port", str(port)))
+
+
+@contextmanager
+def run_of(prepared: Prepared, folder: Path) -> Iterator[Run]:
+    """Start the study on a copy of the prepared home, with its sites at work."""
+    run = copied(prepared, folder)
     stopping = Event()
     faults: list[BaseException] = []
 
@@ -216,12 +221,7 @@ def test_kills_again_and_again_change_nothing(prepared: Prepared, undisturbed: O
 
 def test_kills_around_a_veto_roll_the_study_back_once(prepared: Prepared, tmp_path: Path) -> None:
     """Killed between two vetoes, and again the moment the round is given up: one roll-back, to the model before."""
-    home = tmp_path / "hub"
-    shutil.copytree(prepared.home, home)
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    run = Run(prepared, home, port, start_hub(home, "--port", str(port)))
+    run = copied(prepared, tmp_path)
     try:
         researcher = run.person
         model = researcher.submit(write_bundle(tmp_path, {"fc.weight": np.full((2, 64), 9, np.float32)}), "Small")
