@@ -655,6 +655,15 @@ PROBLEMS: dict[str, Problem] = {
     ),
     "config-invalid": Problem(400, "A setting has a wrong value", "See the reference of settings."),
     "file-missing": Problem(400, "A file or folder is not there", "Check the path."),
+    "backup-invalid": Problem(
+        422, "The backup is not whole", "Restore another one; nothing of this one was put in place."
+    ),
+    "backup-failed": Problem(500, "The hub could not be copied", "See what refused it; nothing was kept."),
+    "backup-tool-missing": Problem(
+        503,
+        "One of PostgreSQL's own programs is not installed here",
+        "Install the server's client programs, of its release or a newer one: apt-get install postgresql-client.",
+    ),
     "hub-unreachable": Problem(
         503, "The hub cannot be reached", "Check network, proxy and address; work goes on by itself once it is back."
     ),
