@@ -446,6 +446,11 @@ PROBLEMS: dict[str, Problem] = {
     "update-norm": Problem(
         422, "The update's norm is over the study's bound", "Train fewer steps, or with a lower learning rate."
     ),
+    "update-echo": Problem(
+        422,
+        "The update is nothing, or the model's own last change again",
+        "It counts, and is told on the study's page: ask the site whether it has trained.",
+    ),
     "update-base": Problem(422, "The update was trained from another global model", "Train from the round's model."),
     "update-stale": Problem(409, "The round is over", "The update is recorded as late and not folded."),
     "update-unsound": Problem(422, "The update is not a sound safetensors file", "Send the file again."),
@@ -683,5 +688,10 @@ PROBLEMS: dict[str, Problem] = {
     ),
     "console-port-in-use": Problem(409, "Something listens on the console's port", "Choose another one with --port."),
     "console-form-stale": Problem(403, "The form is not from this session", "Open the page again and repeat it."),
+    "software-changed": Problem(
+        409,
+        "What is installed is not what it was",
+        "If nobody here meant to change it, take the machine off the network and install it anew.",
+    ),
     "state-locked": Problem(409, "Another process uses this state folder", "Stop it first."),
 }
