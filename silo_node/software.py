@@ -84,7 +84,7 @@ def _component(one: Distribution) -> dict[str, Any]:
         "purl": address,
         "properties": [{"name": CONTENTS, "value": _contents(one)}],
     }
-    licence = one.metadata.get("License-Expression")
+    licence = one.metadata.json.get("license_expression")
     return component | ({"licenses": [{"expression": licence}]} if licence else {})
 
 
