@@ -60,7 +60,7 @@ def federation_hub(
 def main() -> None:
     """Run the command; a coded error ends it with its own message and status 1.
 
-    What the hub writes about itself goes to standard error in every command: on standard output stands the result alone.
+    What the hub writes about itself goes to standard error: on standard output stands the result alone.
     """
     configure_logging(as_json=False, verbose=False)
     try:
