@@ -9,8 +9,9 @@ from contextlib import ExitStack
 from math import sqrt
 from pathlib import Path
 
-from federation_hub.aggregation.geometry import inner_products
-from federation_hub.aggregation.layout import read_layout
+import numpy as np
+
+from federation_hub.aggregation.layout import BLOCK_VALUES, Float32, read_block, read_layout
 
 ECHO = 0.99
 """The cosine with the model's last change from which an update says nothing of its own: noise of 14% of its length."""
@@ -26,11 +27,20 @@ def is_echo(update: Path, base: Path, before: Path | None, *, norm: float) -> bo
 
 def likeness(update: Path, base: Path, before: Path) -> float | None:
     """Return the cosine of an update with a model's last change, -1 to 1; None where the model did not change."""
+    sums = np.zeros(3)
     with ExitStack() as stack:
-        files = [stack.enter_context(path.open("rb", buffering=0)) for path in (update, base, before)]
-        layouts = [read_layout(path) for path in (update, base, before)]
-        sources = [(file.fileno(), layout) for file, layout in zip(files, layouts, strict=True)]
-        products = inner_products(sources, layouts[1])
-    change = products[1, 1] - 2 * products[1, 2] + products[2, 2]
-    lengths = sqrt(max(change, 0.0) * products[0, 0])
-    return float((products[0, 1] - products[0, 2]) / lengths) if lengths > 0 else None
+        files = [stack.enter_context(path.open("rb", buffering=0)).fileno() for path in (update, base, before)]
+        layouts = [read_layout(path).by_name for path in (update, base, before)]
+        buffers: Float32 = np.empty((3, BLOCK_VALUES), np.float32)
+        for tensor in layouts[1].values():
+            for start in range(0, tensor.values, BLOCK_VALUES):
+                count = min(BLOCK_VALUES, tensor.values - start)
+                own, change, old = (
+                    read_block(file, layout[tensor.name], start, buffer[:count])
+                    for file, layout, buffer in zip(files, layouts, buffers, strict=True)
+                )
+                # In float32, a third of the time: a cosine that is told from 0.99 up needs no sixteen digits.
+                change -= old
+                sums += own @ change, own @ own, change @ change
+    lengths = sqrt(sums[1] * sums[2])
+    return float(sums[0] / lengths) if lengths > 0 else None
