@@ -28,6 +28,7 @@ from federation_hub.studies.progress import (
     curve_lines,
     public_scores,
     refused_updates,
+    remarked_updates,
     round_rows,
     sites_beside,
 )
@@ -111,6 +112,7 @@ class StudyPage:
     sites: tuple[str, ...]
     rounds: tuple[RoundRow, ...]
     refused: tuple[RefusedUpdate, ...]
+    remarked: tuple[RefusedUpdate, ...]
     beside: tuple[SiteBeside, ...]
     participants: tuple[Participant, ...]
     protection: tuple[Protection, ...]
@@ -163,11 +165,15 @@ def study_tables(view: StudyPage) -> tuple[DataTable, ...]:
         (row.label, row.state, row.counted, row.not_counted, *(row.values if scored else ()), row.mean)
         for row in view.rounds
     )
-    refused = tuple((update.round, update.site, update.code, update.reason) for update in view.refused)
+    refused, remarked = (
+        tuple((update.round, update.site, update.code, update.reason) for update in updates)
+        for updates in (view.refused, view.remarked)
+    )
     sites = tuple((site.name, site.answer, site.rounds) for site in view.participants)
     return (
         DataTable("rounds", f"Rounds, with {view.metric} at each site", columns, rounds),
         DataTable("refused", "Updates that were not counted", ("round", "site", "code", "reason"), refused),
+        DataTable("remarked", "Updates to be asked about", ("round", "site", "code", "reason"), remarked),
         DataTable("sites", "Who takes part", ("site", "answer", "rounds_counted"), sites),
     )
 
@@ -213,6 +219,7 @@ def _page(session: Session, study: Study) -> StudyPage:
         sites=tuple(labels[silo] for silo in shown),
         rounds=tuple(rows),
         refused=tuple(refused_updates(updates, labels)),
+        remarked=tuple(remarked_updates(updates, labels)),
         beside=tuple(
             sites_beside(updates, rounds, chosen_round(study, plan, rows), labels, shown, minimum_sites=fewest)
         ),

@@ -42,7 +42,7 @@ class SiteBeside:
 
 @dataclass(frozen=True, slots=True)
 class RefusedUpdate:
-    """An update that was not counted, and why."""
+    """An update that was not counted, and why; or what is to be told of one that was."""
 
     round: int
     site: str
@@ -142,6 +142,15 @@ def refused_updates(updates: Iterable[StudyUpdate], labels: Mapping[str, str]) -
             reason=reason(update.code) if update.code else state(update.state),
         )
         for update in found
+    ]
+
+
+def remarked_updates(updates: Iterable[StudyUpdate], labels: Mapping[str, str]) -> list[RefusedUpdate]:
+    """Return every update that was counted and of which something is to be told."""
+    return [
+        RefusedUpdate(update.number, labels.get(update.silo_id, "a site"), update.code, reason(update.code))
+        for update in sorted(updates, key=_order)
+        if update.state == "folded" and update.code
     ]
 
 

@@ -14,6 +14,7 @@ from federation_hub.accounts.actors import Actor
 from federation_hub.accounts.audit import record
 from federation_hub.aggregation.checks import verify_update
 from federation_hub.aggregation.decoding import plain_update
+from federation_hub.aggregation.echo import is_echo
 from federation_hub.aggregation.layout import read_layout
 from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.db import now
@@ -39,12 +40,13 @@ from silo_node.wire.transfers import BlobReference
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What an examination of an update file found: a refusal's code, or its norm."""
+    """What an examination of an update file found: a refusal's code, or its norm, and what is to be told of it."""
 
     update: str
     base: str
     code: str | None
     norm: float | None
+    remark: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +86,13 @@ def refusal_of(report: RoundReport, question: Question) -> str | None:
     return "update-unsound" if report.update is None and not question.validate_only else None
 
 
-def examine(blobs: BlobStore, update: BlobReference, base: str, plan: StudyPlan) -> Finding:
-    """Read an update file and return what was found; of one masked or sealed for others only what can be judged."""
+def examine(
+    blobs: BlobStore, update: BlobReference, base: str, plan: StudyPlan, *, before: str | None = None
+) -> Finding:
+    """Read an update file and return what was found; of one masked or sealed for others only what can be judged.
+
+    ``before`` is the global model that the one it started from followed.
+    """
     try:
         if not blobs.has(update.digest) or blobs.size(update.digest) != update.size:
             raise IntegrityError("update-unsound", "it was not uploaded")
@@ -98,9 +105,11 @@ def examine(blobs: BlobStore, update: BlobReference, base: str, plan: StudyPlan)
             return Finding(update.digest, base, None, None)
         plain = plain_update(blobs, update.digest, blobs.path(base), plan.compression)
         facts = verify_update(plain, layout, norm_bound=plan.norm_bound)
+        earlier = blobs.path(before) if before is not None and blobs.has(before) else None
+        echo = is_echo(plain, blobs.path(base), earlier, norm=facts.norm)
     except IntegrityError as error:
         return Finding(update.digest, base, error.code, None)
-    return Finding(update.digest, base, None, facts.norm)
+    return Finding(update.digest, base, None, facts.norm, "update-echo" if echo else None)
 
 
 def examine_ahead(services: Services, task_id: str, envelope: Envelope) -> Finding | None:
@@ -120,7 +129,8 @@ def examine_ahead(services: Services, task_id: str, envelope: Envelope) -> Findi
         if not _takes(round_of(session, row), plan) or report.base != _base_of(session, row):
             return None
         move_update(session, row, "receive", Actor("silo", row.silo_id))
-    return examine(services.blobs, report.update, report.base, plan)
+        before = _before(session, row.study_id, report.base)
+    return examine(services.blobs, report.update, report.base, plan, before=before)
 
 
 def receive_report(
@@ -157,8 +167,9 @@ def receive_report(
     code = refusal_of(report, _question(session, row, found)) or refusal_of_exchange(session, report, plan)
     if code is None and report.update is not None:
         if finding is None or (finding.update, finding.base) != (report.update.digest, report.base):
-            finding = examine(services.blobs, report.update, report.base, plan)
-        code, row.norm = finding.code, finding.norm
+            before = _before(session, row.study_id, report.base)
+            finding = examine(services.blobs, report.update, report.base, plan, before=before)
+        code, row.norm, row.code = finding.code, finding.norm, finding.remark
     if code is not None:
         move_update(session, row, "reject", actor, code)
     elif is_open:  # else it waits for the next round of a buffered study, which verifies it
@@ -169,7 +180,7 @@ def receive_report(
 def move_update(session: Session, row: StudyUpdate, event: str, actor: Actor, code: str | None = None) -> None:
     """Take an update through one transition and write it to the audit trail; raises ``state-conflict``."""
     before, row.state = row.state, UPDATE.after(row.state, event)
-    row.code = code
+    row.code = code or row.code
     if before != row.state:
         subject = f"{row.study_id}/{row.number}.{row.attempt}/{row.silo_id}"
         record(session, actor, f"update.{event}", subject, before, row.state, code)
@@ -190,6 +201,12 @@ def _base_of(session: Session, row: StudyUpdate) -> str:
     started = row.number if row.started is None else row.started
     bases = select(StudyRound.base_digest).where(StudyRound.study_id == row.study_id, StudyRound.number == started)
     return session.scalars(bases.order_by(StudyRound.attempt.desc())).first() or ""
+
+
+def _before(session: Session, study_id: str, model: str) -> str | None:
+    """Return the global model a study's global model was made from; None for the one it began with."""
+    made = select(StudyRound.base_digest).where(StudyRound.study_id == study_id, StudyRound.weights_digest == model)
+    return session.scalars(made.order_by(StudyRound.number, StudyRound.attempt)).first()
 
 
 def _late(session: Session, row: StudyUpdate, actor: Actor) -> ResultAnswer:

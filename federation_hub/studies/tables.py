@@ -116,7 +116,7 @@ class StudyUpdate(Base):
 
     state: Mapped[str] = mapped_column(String(16), default="expected")
     code: Mapped[str | None] = mapped_column(String(60))
-    """Why it was rejected."""
+    """Why it was rejected, or what is to be told of one that counts."""
 
     digest: Mapped[str | None] = mapped_column(String(80))
     size: Mapped[int | None] = mapped_column(BigInteger)

@@ -446,6 +446,11 @@ PROBLEMS: dict[str, Problem] = {
     "update-norm": Problem(
         422, "The update's norm is over the study's bound", "Train fewer steps, or with a lower learning rate."
     ),
+    "update-echo": Problem(
+        422,
+        "The update is nothing, or the model's own last change again",
+        "It counts, and is told on the study's page: ask the site whether it has trained.",
+    ),
     "update-base": Problem(422, "The update was trained from another global model", "Train from the round's model."),
     "update-stale": Problem(409, "The round is over", "The update is recorded as late and not folded."),
     "update-unsound": Problem(422, "The update is not a sound safetensors file", "Send the file again."),
@@ -660,6 +665,15 @@ PROBLEMS: dict[str, Problem] = {
     ),
     "config-invalid": Problem(400, "A setting has a wrong value", "See the reference of settings."),
     "file-missing": Problem(400, "A file or folder is not there", "Check the path."),
+    "backup-invalid": Problem(
+        422, "The backup is not whole", "Restore another one; nothing of this one was put in place."
+    ),
+    "backup-failed": Problem(500, "The hub could not be copied", "See what refused it; nothing was kept."),
+    "backup-tool-missing": Problem(
+        503,
+        "One of PostgreSQL's own programs is not installed here",
+        "Install the server's client programs, of its release or a newer one: apt-get install postgresql-client.",
+    ),
     "hub-unreachable": Problem(
         503, "The hub cannot be reached", "Check network, proxy and address; work goes on by itself once it is back."
     ),
@@ -679,5 +693,10 @@ PROBLEMS: dict[str, Problem] = {
     ),
     "console-port-in-use": Problem(409, "Something listens on the console's port", "Choose another one with --port."),
     "console-form-stale": Problem(403, "The form is not from this session", "Open the page again and repeat it."),
+    "software-changed": Problem(
+        409,
+        "What is installed is not what it was",
+        "If nobody here meant to change it, take the machine off the network and install it anew.",
+    ),
     "state-locked": Problem(409, "Another process uses this state folder", "Stop it first."),
 }

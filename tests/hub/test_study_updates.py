@@ -80,6 +80,33 @@ def test_bad_updates_are_refused_and_the_round_goes_on(federation: Federation) -
     assert [entry["sites"] for entry in view["rounds"]] == [2] * len(BAD) + [3]
 
 
+def test_a_site_that_sends_the_last_change_again_or_nothing_is_told_and_not_refused(federation: Federation) -> None:
+    """On the study's page, in its data and by the API; a site that trained is not."""
+    study_id = federation.running(rounds=2)
+    random, models = np.random.default_rng(2), []
+    for number in (1, 2):
+        for place, (site, door) in enumerate(zip(federation.sites, federation.doors, strict=True)):
+            task = site.claim(door)
+            models.append(load_file(site.weights(door, task)))
+            update = {name: np.array(random.normal(size=array.shape), np.float32) for name, array in START.items()}
+            if number == 2 and place == 0:
+                change = {name: models[-1][name] - models[0][name] for name in START}
+                update = {name: np.array(change[name] + 0.01 * update[name], np.float32) for name in START}
+            if number == 2 and place == 1:
+                update = ZERO
+            assert site.send(door, task, update).state == "accepted"
+    for site, door in zip(federation.sites, federation.doors, strict=True):
+        site.report(door, site.claim(door), None)
+    view = federation.researcher.wait_for(study_id, "completed")
+    told = [[update["code"] for update in entry["updates"]] for entry in view["rounds"]]
+    by_site = dict(zip([update["silo_id"] for update in view["rounds"][1]["updates"]], told[1], strict=True))
+    assert [by_site[site.silo_id] for site in federation.sites] == ["update-echo", "update-echo", None]
+    assert set(told[0]) == {None}
+    assert [entry["sites"] for entry in view["rounds"]] == [3, 3, 3]
+    assert federation.researcher.page(f"/studies/{study_id}/remarked.csv").count("update-echo") == 2
+    assert "Updates to be asked about" in federation.researcher.page(f"/studies/{study_id}")
+
+
 def test_a_claimed_weight_is_an_undeclared_field(federation: Federation) -> None:
     """A site cannot make itself heavier: a report with a weight is not a report, and nothing of it is kept."""
     study_id = federation.running(rounds=1)
