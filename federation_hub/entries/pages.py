@@ -118,8 +118,21 @@ def own_model(digest: str) -> str:
     with services().database.reading() as session:
         model = _own(models.model_of_digest(session, digest))
         entries = entries_view(session, model).entries
-        live = model.state == "checking" or any(not entry.settled for entry in entries)
-        return page("submit/model.html", steps=STEPS, step=4, model=model, entries=entries, at=now(), live=live)
+        # A benchmark's owner who has to decide may do so at any moment.
+        live = model.state == "checking" or any(not entry.settled or entry.consent == "requested" for entry in entries)
+        asked = {(entry.benchmark, entry.benchmark_version) for entry in entries}
+        questions = {key: find(session, *key).definition for key in asked}
+        return page(
+            "submit/model.html",
+            steps=STEPS,
+            step=4,
+            model=model,
+            entries=entries,
+            titles={key: question["title"] for key, question in questions.items()},
+            provenances=sorted({question["provenance"] for question in questions.values()}),
+            at=now(),
+            live=live,
+        )
 
 
 @signed_in(blueprint, "POST", "/account/models/<digest>/withdraw", roles=RESEARCHER)
