@@ -38,6 +38,7 @@ _WIRE_MODULES = (
     "tasks",
     "estimates",
     "strategies",
+    "compression",
     "studies",
     "purposes",
     "intake",

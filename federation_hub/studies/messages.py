@@ -40,6 +40,9 @@ class UpdateView(Message):
     """L2 norm of the update, once verified."""
 
     size: int | None
+    sent_as: Name | None
+    """The compression level its file had; None before it came, and from a silo that does not negotiate."""
+
     score: float | None
     """The metric of the round's incoming global model on this site's validation cases."""
 

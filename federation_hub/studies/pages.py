@@ -26,6 +26,7 @@ from federation_hub.studies.progress import (
     Scores,
     SiteBeside,
     curve_lines,
+    levels_sent,
     public_scores,
     refused_updates,
     round_rows,
@@ -39,7 +40,7 @@ from federation_hub.web.lineage import Step
 from federation_hub.web.lists import asked_page
 from federation_hub.web.rendering import link, page
 from federation_hub.web.structured import script, study_project
-from federation_hub.web.words import metric_name, plural, reason
+from federation_hub.web.words import joined, metric_name, plural, reason
 from silo_node.web.formats import day, score
 from silo_node.wire.benchmarks import BenchmarkDefinition
 from silo_node.wire.errors import MedSiloError
@@ -94,6 +95,8 @@ class Participant:
     name: str
     answer: str
     rounds: int
+    sent_as: str
+    """The compression levels of its updates that counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,11 +167,11 @@ def study_tables(view: StudyPage) -> tuple[DataTable, ...]:
         for row in view.rounds
     )
     refused = tuple((update.round, update.site, update.code, update.reason) for update in view.refused)
-    sites = tuple((site.name, site.answer, site.rounds) for site in view.participants)
+    sites = tuple((site.name, site.answer, site.rounds, site.sent_as) for site in view.participants)
     return (
         DataTable("rounds", f"Rounds, with {view.metric} at each site", columns, rounds),
         DataTable("refused", "Updates that were not counted", ("round", "site", "code", "reason"), refused),
-        DataTable("sites", "Who takes part", ("site", "answer", "rounds_counted"), sites),
+        DataTable("sites", "Who takes part", ("site", "answer", "rounds_counted", "sent_as"), sites),
     )
 
 
@@ -301,11 +304,13 @@ def _participants(
 ) -> list[Participant]:
     asked = select(Association).where(Association.study_id == study.id)
     states = {row.silo_id: row.state for row in session.scalars(asked)}
+    folded = {silo: [row for row in updates if row.silo_id == silo and row.state == "folded"] for silo in plan.silos}
     return [
         Participant(
             name=labels[silo],
             answer=ANSWERS.get(states.get(silo, "requested"), "asked"),
-            rounds=len({update.number for update in updates if update.silo_id == silo and update.state == "folded"}),
+            rounds=len({update.number for update in folded[silo]}),
+            sent_as=joined(levels_sent(folded[silo], plan.compression.level)) or "–",
         )
         for silo in plan.silos
     ]
@@ -364,8 +369,13 @@ def _combining(plan: StudyPlan, labels: Mapping[str, str]) -> Facts:
         ("Strategy", chosen(plan.strategy)),
         ("Sites' updates are combined by", _labelled(chosen(plan.robust), labels)),
         ("Secure aggregation", summed),
-        ("Compression", plan.compression.level),
+        ("Compression", _compression(plan)),
     )
+
+
+def _compression(plan: StudyPlan) -> str:
+    level = plan.compression.level
+    return level if level in ("none", "lossless") else f"{level}; a site may send its updates at one that loses less"
 
 
 def _facts(study: Study, plan: StudyPlan, benchmark: Benchmark, labels: Mapping[str, str]) -> Facts:

@@ -11,6 +11,7 @@ from federation_hub.studies.rules import model_of
 from federation_hub.studies.tables import StudyRound, StudyUpdate
 from federation_hub.web.charts import CurveLine
 from federation_hub.web.words import joined, reason, state
+from silo_node.wire.compression import LEVELS
 
 NOT_COUNTED = ("rejected", "late")
 _ENDED = ("model-vetoed", "stop-rule-met")
@@ -125,6 +126,15 @@ def sites_beside(
         return []
     sites = [SiteBeside(labels[silo], *(values.get(silo) for values in found)) for silo in shown]
     return [*sites, SiteBeside("Mean of all sites", *(mean(values.values()) for values in found))]
+
+
+def levels_sent(updates: Iterable[StudyUpdate], asked: str) -> list[str]:
+    """Return the compression levels that updates were in fact sent at, the most exact first.
+
+    A silo that does not negotiate states none and sends as the plan asks.
+    """
+    found = {str((update.report or {}).get("sent_as") or asked) for update in updates if update.report}
+    return [level for level in LEVELS if level in found]
 
 
 def _names(updates: Iterable[StudyUpdate], states: Sequence[str], labels: Mapping[str, str]) -> str:

@@ -162,6 +162,7 @@ class _Row:
                 "total": self.total,
                 "norm": update.norm if self.norms else None,
                 "size": update.size,
+                "sent_as": (update.report or {}).get("sent_as"),
                 "score": report.score.value if report else None,
                 "score_reason": report.score.reason if report else None,
                 "personal": report.personal.value if report and report.personal else None,

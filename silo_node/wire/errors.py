@@ -449,6 +449,14 @@ PROBLEMS: dict[str, Problem] = {
     "update-base": Problem(422, "The update was trained from another global model", "Train from the round's model."),
     "update-stale": Problem(409, "The round is over", "The update is recorded as late and not folded."),
     "update-unsound": Problem(422, "The update is not a sound safetensors file", "Send the file again."),
+    "compression-unknown": Problem(
+        422,
+        "A compression level this release does not know",
+        "Upgrade the older side, or plan a level both know; lossless is always one.",
+    ),
+    "compression-not-agreed": Problem(
+        422, "The update lost more than what was agreed with the silo", "Send it at the level the task names."
+    ),
     # estimates
     "estimate-not-psd": Problem(
         422, "A covariance is not positive semi-definite", "Report the fault; nothing was stored."

@@ -132,7 +132,9 @@ def _beyond_the_liars(rule: Combination, quorum: int) -> tuple[str, ...]:
 
 def _how_large(plan: StudyPlan) -> str:
     level = plan.compression.level
-    return "as large as the model" if level == "none" else f"smaller than the model (compression {level})"
+    if level in ("none", "lossless"):
+        return "as large as the model" if level == "none" else "smaller than the model, to the last bit"
+    return f"smaller than the model (compression {level}, or less lossy where a site's policy says so)"
 
 
 def _what_leaves(plan: StudyPlan) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from silo_node.wire.compression import LEVELS, OtherRelease
 from silo_node.wire.course import KEPT_MODELS, Buffered
 from silo_node.wire.masking import LEAST_SITES, SecureAggregation, groups_of, threshold_of
 from silo_node.wire.neighbours import SelfCentredClipping
@@ -22,7 +23,8 @@ class Unsound:
 def first_fault(plan: StudyPlan) -> Unsound | None:
     """Return the first reason why a plan cannot hold, or None for a sound one."""
     return (
-        _without_aggregator(plan)
+        _level_unknown(plan)
+        or _without_aggregator(plan)
         or _masks_not_sound(plan)
         or _too_few_sites(plan)
         or _root_absent(plan)
@@ -33,6 +35,13 @@ def first_fault(plan: StudyPlan) -> Unsound | None:
         or _not_buffered(plan)
         or _promise_not_kept(plan)
     )
+
+
+def _level_unknown(plan: StudyPlan) -> Unsound | None:
+    level = plan.compression
+    if not isinstance(level, OtherRelease):
+        return None
+    return Unsound("compression-unknown", f"compression {level.name}; this release knows {', '.join(LEVELS)}")
 
 
 def _too_few_sites(plan: StudyPlan) -> Unsound | None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from silo_node.wire.benchmarks import BenchmarkReference
-from silo_node.wire.compression import Half
+from silo_node.wire.compression import Half, OtherRelease
 from silo_node.wire.course import Buffered, Gate
 from silo_node.wire.errors import PROBLEMS
 from silo_node.wire.masking import Member, SecureAggregation
@@ -171,6 +171,16 @@ def test_the_panel_of_a_masked_plan_says_what_is_seen_and_what_is_not_stopped() 
     assert "Any single site" in panel["Who could spoil the model?"]
     assert "without differential privacy" in panel["What is a patient promised?"]
     assert "sealed shares" in panel["What leaves the building?"]
+
+
+def test_a_level_of_another_release_can_be_read_and_is_refused() -> None:
+    """By its name or with parameters nobody here knows."""
+    for level in ("fp4", {"level": "fp4", "bits": 4}):
+        newer = StudyPlan.model_validate({**plan(Mean()).model_dump(), "compression": level})
+        fault = first_fault(newer)
+        assert newer.compression == OtherRelease(name="fp4")
+        assert fault is not None
+        assert (fault.code, "fp4" in fault.detail) == ("compression-unknown", True)
 
 
 def without_aggregator(rule: NeighbourRule, **changes: object) -> StudyPlan:
