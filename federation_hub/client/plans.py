@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from federation_hub.client.graphs import GraphFile, drawn
 from federation_hub.client.hub import Hub, Record
+from federation_hub.studies.fitting import require_fit
 from silo_node.wire.base import Digest, Name, Title
 from silo_node.wire.benchmarks import BenchmarkReference
 from silo_node.wire.compression import Compression, Half, Uncompressed
@@ -109,7 +110,10 @@ def resolve_plan(plan: PlanFile, hub: Hub) -> StudyPlan:
     reference = BenchmarkReference(name=name, version=benchmark["definition"]["version"], digest=benchmark["digest"])
     start = ModelReference(digest=model["digest"], size=model["size"])
     silo_ids = _silo_ids(plan.silos, hub.silos())
-    return exact_plan(plan, reference, start, silo_ids, _signing_keys(plan, silo_ids, hub))
+    exact = exact_plan(plan, reference, start, silo_ids, _signing_keys(plan, silo_ids, hub))
+    if summary := model["summary"]:
+        require_fit(exact, summary["network"], summary["arguments"])
+    return exact
 
 
 def exact_plan(

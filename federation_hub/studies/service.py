@@ -19,6 +19,7 @@ from federation_hub.models.tables import Model
 from federation_hub.silos.tables import Silo
 from federation_hub.states import StateConflict
 from federation_hub.stored import read_stored
+from federation_hub.studies.fitting import require_fit
 from federation_hub.studies.rules import ROUND, ROUND_TAKES_UPDATES, STUDY
 from federation_hub.studies.tables import Study, StudyRound, StudyUpdate
 from federation_hub.studies.view import study_view
@@ -48,7 +49,7 @@ def create(session: Session, plan: StudyPlan, *, actor: Actor) -> Study:
 
     Raises ``benchmark-unknown``, ``model-unknown`` (also for a model of another organisation), ``model-not-accepted``,
     ``model-incompatible`` where the model was never put to that benchmark, ``plan-invalid`` for a silo that is not
-    there, ``plan-masked-members`` for a key that is not the silo's present one, and the codes of
+    there, ``plan-masked-members`` for a key that is not the silo's present one, ``plan-fedbn-idle``, and the codes of
     :mod:`silo_node.wire.soundness`.
     """
     if actor.organisation_id is None:
@@ -215,8 +216,11 @@ def _require_model(session: Session, plan: StudyPlan, benchmark: Benchmark, acto
         raise BadInput("model-not-accepted")
     if model.size != plan.model.size:
         raise BadInput("plan-invalid", "the model has another size")
-    if (model.summary or {}).get("network") == ONNX:
+    summary = model.summary or {}
+    if summary.get("network") == ONNX:
         raise BadInput("model-incompatible", "an ONNX model cannot be trained")
+    if summary:
+        require_fit(plan, summary["network"], summary["arguments"])
     on_benchmark = select(Association.id).where(
         Association.model_digest == model.digest, Association.benchmark_id == benchmark.id
     )

@@ -591,6 +591,11 @@ PROBLEMS: dict[str, Problem] = {
         "Nobody can measure the norm of a masked update",
         "Take norm_bound away; secure_aggregation.largest_change bounds each value at the silo.",
     ),
+    "plan-fedbn-idle": Problem(
+        422,
+        "The model's normalisation layers have no weights, so FedBN would keep nothing at the sites",
+        "Set personal to none or ditto, or start from a network whose norm is group, batch, or instance with affine true.",
+    ),
     "plan-not-normalisable": Problem(
         422,
         "The silos' steps cannot be made comparable with this local training",
