@@ -27,6 +27,7 @@ from federation_hub.studies.progress import (
     SiteBeside,
     curve_lines,
     levels_sent,
+    marked_updates,
     public_scores,
     refused_updates,
     round_rows,
@@ -114,6 +115,7 @@ class StudyPage:
     sites: tuple[str, ...]
     rounds: tuple[RoundRow, ...]
     refused: tuple[RefusedUpdate, ...]
+    marked: tuple[RefusedUpdate, ...]
     beside: tuple[SiteBeside, ...]
     participants: tuple[Participant, ...]
     protection: tuple[Protection, ...]
@@ -159,18 +161,22 @@ def _found(session: Session, study_id: str) -> StudyPage:
 
 
 def study_tables(view: StudyPage) -> tuple[DataTable, ...]:
-    """Return the rounds, the updates that were not counted, and who takes part."""
+    """Return the rounds, the updates that were not counted or stand out, and who takes part."""
     scored = view.curve is not None
     columns = ("round", "state", "counted", "not_counted", *(view.sites if scored else ()), "mean")
     rounds = tuple(
         (row.label, row.state, row.counted, row.not_counted, *(row.values if scored else ()), row.mean)
         for row in view.rounds
     )
-    refused = tuple((update.round, update.site, update.code, update.reason) for update in view.refused)
+    refused, marked = (
+        tuple((update.round, update.site, update.code, update.reason) for update in rows)
+        for rows in (view.refused, view.marked)
+    )
     sites = tuple((site.name, site.answer, site.rounds, site.sent_as) for site in view.participants)
     return (
         DataTable("rounds", f"Rounds, with {view.metric} at each site", columns, rounds),
         DataTable("refused", "Updates that were not counted", ("round", "site", "code", "reason"), refused),
+        DataTable("marked", "Updates that counted and stand out", ("round", "site", "code", "reason"), marked),
         DataTable("sites", "Who takes part", ("site", "answer", "rounds_counted", "sent_as"), sites),
     )
 
@@ -216,6 +222,7 @@ def _page(session: Session, study: Study) -> StudyPage:
         sites=tuple(labels[silo] for silo in shown),
         rounds=tuple(rows),
         refused=tuple(refused_updates(updates, labels)),
+        marked=tuple(marked_updates(updates, labels)),
         beside=tuple(
             sites_beside(updates, rounds, chosen_round(study, plan, rows), labels, shown, minimum_sites=fewest)
         ),

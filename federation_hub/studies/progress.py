@@ -43,7 +43,7 @@ class SiteBeside:
 
 @dataclass(frozen=True, slots=True)
 class RefusedUpdate:
-    """An update that was not counted, and why."""
+    """An update that was not counted, or that stands out, and why."""
 
     round: int
     site: str
@@ -151,6 +151,15 @@ def refused_updates(updates: Iterable[StudyUpdate], labels: Mapping[str, str]) -
             code=update.code or update.state,
             reason=reason(update.code) if update.code else state(update.state),
         )
+        for update in found
+    ]
+
+
+def marked_updates(updates: Iterable[StudyUpdate], labels: Mapping[str, str]) -> list[RefusedUpdate]:
+    """Return every update that counted and stands out, with its mark in words."""
+    found = sorted((update for update in updates if update.mark and update.state == "folded"), key=_order)
+    return [
+        RefusedUpdate(update.number, labels.get(update.silo_id, "a site"), str(update.mark), reason(update.mark))
         for update in found
     ]
 

@@ -24,6 +24,7 @@ from federation_hub.services import Services
 from federation_hub.silos.tables import Cohort, Silo
 from federation_hub.studies.buffer import carry_over, close_buffer, standing_rounds
 from federation_hub.studies.judging import judge_base, last_round
+from federation_hub.studies.marking import mark_updates
 from federation_hub.studies.private import begin_fold, end_fold
 from federation_hub.studies.reports import move_update, sent_compression
 from federation_hub.studies.rules import ROUND, ROUND_TAKES_UPDATES, Outlook, Verdict, base_round, judge_round
@@ -190,6 +191,7 @@ def fold_round(services: Services, key: RoundKey) -> FoldedModel:
         for row in rows
         if row.state == "verified" and row.digest is not None
     ]
+    mark_updates(services, found, plan, updates)
     path = services.blobs.scratch / f"{key.study_id}.{key.number}.{key.attempt}"
     if plan.secure_aggregation is not None:
         updates = folding.write_means(services.blobs, sums, plan, base, path)

@@ -161,6 +161,7 @@ class _Row:
                 "done": self.done,
                 "total": self.total,
                 "norm": update.norm if self.norms else None,
+                "mark": update.mark if self.norms else None,
                 "size": update.size,
                 "sent_as": (update.report or {}).get("sent_as"),
                 "score": report.score.value if report else None,

@@ -449,6 +449,16 @@ PROBLEMS: dict[str, Problem] = {
     "update-base": Problem(422, "The update was trained from another global model", "Train from the round's model."),
     "update-stale": Problem(409, "The round is over", "The update is recorded as late and not folded."),
     "update-unsound": Problem(422, "The update is not a sound safetensors file", "Send the file again."),
+    "update-idle": Problem(
+        409,
+        "The update is nought, or far shorter than the others of its round",
+        "It counted. Ask the site whether it trained; a cohort or learning rate unlike the others' does the same.",
+    ),
+    "update-repeated": Problem(
+        409,
+        "The update is an earlier one, or the global model's last change, once more",
+        "It counted. Ask the site whether it trained; a very smooth training does the same.",
+    ),
     "compression-unknown": Problem(
         422,
         "A compression level this release does not know",
