@@ -8,7 +8,7 @@ import difflib
 import json
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -65,6 +65,10 @@ class PlanFile(BaseModel):
 
     compression: Compression | None = None
     """A level, or a table with the level and its parameters; by default ``half``, ``none`` where every bit counts."""
+
+    baseline: Literal["fedavg"] | Annotated[str, Field(pattern=r"^study-[0-9a-z]{6,32}$")] | None = None
+    """``fedavg``: a second study by plain federated averaging, to compare with, is created with this one; or the id of
+    one that was made before."""
 
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     local: LocalTraining = LocalTraining()
@@ -149,6 +153,7 @@ def exact_plan(
             compression=plan.compression or _level(plan),
             secure_aggregation=_with_members(plan.secure_aggregation, members),
             decentralised=_graph(plan, silos, members),
+            baseline=None if plan.baseline == "fedavg" else plan.baseline,
             seed=plan.seed,
         )
     except ValidationError as error:
@@ -178,6 +183,7 @@ personal = "none"        # or fedbn, ditto: what a silo keeps of its own
 schedule = "rounds"      # or buffered: nobody waits for the slowest
 compression = "half"     # or none, lossless, int8, topk with a fraction in a table [compression]
 seed = 0
+# baseline = "fedavg"    # also run plain federated averaging, as a study of its own, to compare with
 
 # [decentralised]        # no global model: silos show each other sealed models
 # degree = 2             # neighbours of each silo; or edges = [["A", "B"], ...]

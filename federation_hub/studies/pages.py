@@ -117,6 +117,9 @@ class StudyPage:
     refused: tuple[RefusedUpdate, ...]
     marked: tuple[RefusedUpdate, ...]
     beside: tuple[SiteBeside, ...]
+    baseline: str | None
+    """The path of the study it is compared with."""
+
     participants: tuple[Participant, ...]
     protection: tuple[Protection, ...]
     facts: Facts
@@ -177,6 +180,12 @@ def study_tables(view: StudyPage) -> tuple[DataTable, ...]:
         DataTable("rounds", f"Rounds, with {view.metric} at each site", columns, rounds),
         DataTable("refused", "Updates that were not counted", ("round", "site", "code", "reason"), refused),
         DataTable("marked", "Updates that counted and stand out", ("round", "site", "code", "reason"), marked),
+        DataTable(
+            "beside",
+            f"What each site gets, in {view.metric}",
+            ("site", "global", "personal", "alone", "fedavg"),
+            tuple((site.site, site.shared, site.personal, site.alone, site.fedavg) for site in view.beside),
+        ),
         DataTable("sites", "Who takes part", ("site", "answer", "rounds_counted", "sent_as"), sites),
     )
 
@@ -224,8 +233,17 @@ def _page(session: Session, study: Study) -> StudyPage:
         refused=tuple(refused_updates(updates, labels)),
         marked=tuple(marked_updates(updates, labels)),
         beside=tuple(
-            sites_beside(updates, rounds, chosen_round(study, plan, rows), labels, shown, minimum_sites=fewest)
+            sites_beside(
+                updates,
+                rounds,
+                chosen_round(study, plan, rows),
+                labels,
+                shown,
+                minimum_sites=fewest,
+                fedavg=_of_baseline(session, plan, fewest),
+            )
         ),
+        baseline=link("studies", plan.baseline) if plan.baseline else None,
         participants=tuple(_participants(session, study, plan, labels, updates)),
         protection=_protection(plan, labels),
         facts=_facts(study, plan, benchmark, labels),
@@ -233,6 +251,19 @@ def _page(session: Session, study: Study) -> StudyPage:
         live=study.state in ("recruiting", "running", "paused"),
         structured=script(study_project(study)),
     )
+
+
+def _of_baseline(session: Session, plan: StudyPlan, minimum_sites: int) -> Mapping[str, float]:
+    """Return each site's score of the baseline's model; nothing before there is one."""
+    study = session.get(Study, plan.baseline) if plan.baseline else None
+    if study is None:
+        return {}
+    rounds = session.scalars(select(StudyRound).where(StudyRound.study_id == study.id)).all()
+    updates = session.scalars(select(StudyUpdate).where(StudyUpdate.study_id == study.id)).all()
+    scores = public_scores(updates, rounds, minimum_sites=minimum_sites)
+    rows = round_rows(rounds, updates, scores, {}, ())
+    made = chosen_round(study, read_stored(StudyPlan, study.plan), rows)
+    return {} if made is None else scores.get(made, {})
 
 
 def _sites(session: Session, plan: StudyPlan, benchmark: str) -> dict[str, PublicSite]:

@@ -33,12 +33,13 @@ class RoundRow:
 
 @dataclass(frozen=True, slots=True)
 class SiteBeside:
-    """What one site gets: the global model, its personal one, and the one it trained alone, on the same cases."""
+    """What one site gets on the same cases: the global model, its personal one, the one alone, and the baseline's."""
 
     site: str
     shared: float | None
     personal: float | None
     alone: float | None
+    fedavg: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +117,18 @@ def sites_beside(
     shown: Sequence[str],
     *,
     minimum_sites: int,
+    fedavg: Mapping[str, float] | None = None,
 ) -> list[SiteBeside]:
-    """Return each site's scores after round ``made``; empty where the study keeps nothing beside the global model."""
+    """Return each site's scores after round ``made``; empty where there is nothing beside the global model.
+
+    ``fedavg`` are the scores of the baseline's model, by silo.
+    """
     found = [
         public_scores(updates, rounds, minimum_sites=minimum_sites, of=of).get(-1 if made is None else made, {})
         for of in ("score", "personal", "alone")
     ]
-    if not found[1] and not found[2]:
+    found.append(dict(fedavg or {}))
+    if not any(found[1:]):
         return []
     sites = [SiteBeside(labels[silo], *(values.get(silo) for values in found)) for silo in shown]
     return [*sites, SiteBeside("Mean of all sites", *(mean(values.values()) for values in found))]

@@ -601,6 +601,11 @@ PROBLEMS: dict[str, Problem] = {
         "Nobody can measure the norm of a masked update",
         "Take norm_bound away; secure_aggregation.largest_change bounds each value at the silo.",
     ),
+    "plan-baseline": Problem(
+        422,
+        "The baseline is not the same study by plain federated averaging",
+        'Write baseline = "fedavg" into the plan, and medsilo study start creates it; or name such a study of yours.',
+    ),
     "plan-fedbn-idle": Problem(
         422,
         "The model's normalisation layers have no weights, so FedBN would keep nothing at the sites",

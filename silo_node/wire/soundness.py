@@ -175,6 +175,7 @@ def _without_aggregator(plan: StudyPlan) -> Unsound | None:
         "schedule": isinstance(plan.schedule, Buffered),
         "gate": plan.gate is not None,
         "compression": plan.compression.level != "none",
+        "baseline": plan.baseline is not None,
         "evaluation": plan.evaluation.alone or plan.evaluation.patience is not None,
         "privacy": isinstance(plan.privacy, SiloPrivacy),
     }

@@ -105,6 +105,9 @@ class StudyPlan(Message):
     compression: Compression = Uncompressed()
     """How the files of updates are made smaller; a silo may send what loses less, never what loses more."""
 
+    baseline: Identifier | None = None
+    """The study by plain federated averaging, over the same sites and with the same budget, it is compared with."""
+
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     purpose: Purpose = "research"
     legal_basis: LegalBasis | None = None
