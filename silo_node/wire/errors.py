@@ -562,7 +562,7 @@ PROBLEMS: dict[str, Problem] = {
     "plan-decentralised": Problem(
         422,
         "The plan asks of a study without an aggregator what only an aggregator can do",
-        "Take strategy, robust and norm_bound away, or the table [decentralised].",
+        "Take what the sentence names out of the plan, or the table [decentralised].",
     ),
     "plan-liars": Problem(422, "A silo has too few neighbours for the rule", "Draw more edges, or expect fewer liars."),
     "neighbour-unsound": Problem(
@@ -583,6 +583,11 @@ PROBLEMS: dict[str, Problem] = {
         "The rule that combines the updates would have to see single ones",
         "Take the mean, or enough groups that the rule holds over groups; FLTrust never goes with masks.",
     ),
+    "plan-masked-single": Problem(
+        422,
+        "The plan has to look at single updates, and masks leave only their sum",
+        "Take fedavg, fedavgm, fedadam or another strategy that works on the sum, and the schedule rounds; or no masks.",
+    ),
     "plan-masked-sites": Problem(
         422,
         "Too few silos for secure aggregation",
@@ -594,7 +599,8 @@ PROBLEMS: dict[str, Problem] = {
     "plan-masked-compression": Problem(
         422,
         "Masked updates cannot be compressed",
-        "Take compression away: words under masks are noise, and the fixed point is their only rounding.",
+        "Take compression away: words under masks are noise, which nothing makes smaller, and the fixed point is their "
+        "only rounding.",
     ),
     "plan-masked-bound": Problem(
         422,
@@ -619,7 +625,7 @@ PROBLEMS: dict[str, Problem] = {
     "plan-privacy-training": Problem(
         422,
         "The plan's other choices do not go with its promise of privacy",
-        "See the sentence; take one of the two away.",
+        "The sentence says which two do not go together and what does; take one of them away.",
     ),
     "plan-privacy-weak": Problem(
         422, "The promise of privacy says too little to be called one", "Choose a smaller delta or epsilon."
@@ -630,7 +636,7 @@ PROBLEMS: dict[str, Problem] = {
     "plan-scaffold-steps": Problem(
         422,
         "Control variates cannot be worked out from this local training",
-        "Train with sgd, momentum 0, no proximal term and no normalise_to.",
+        "Train with sgd, momentum 0, no proximal term and no normalise_to, and with compression none or lossless.",
     ),
     "plan-gate-unreachable": Problem(
         422, "So many vetoes may never come together", "Ask for at most as many vetoes as the quorum."
@@ -641,7 +647,9 @@ PROBLEMS: dict[str, Problem] = {
         "Score the model more often, or take the gate away.",
     ),
     "plan-not-buffered": Problem(
-        422, "This does not go with a buffered schedule", "Set the schedule to rounds, or take the other choice away."
+        422,
+        "With models of several ages at work this cannot be told of one of them",
+        "Set the schedule to rounds, or take what the sentence names away.",
     ),
     "model-vetoed": Problem(
         409, "Sites vetoed the global model", "Nothing to do; the study goes on from the last one that was not."

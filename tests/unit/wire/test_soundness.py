@@ -12,6 +12,7 @@ from silo_node.wire.errors import PROBLEMS
 from silo_node.wire.masking import Member, SecureAggregation
 from silo_node.wire.models import ModelReference
 from silo_node.wire.neighbours import Balance, Decentralised, Gossip, NeighbourRule, SelfCentredClipping, Ubar
+from silo_node.wire.privacy import SiloPrivacy
 from silo_node.wire.protection import what_protects_what
 from silo_node.wire.soundness import first_fault
 from silo_node.wire.strategies import (
@@ -27,6 +28,7 @@ from silo_node.wire.strategies import (
     Mean,
     MultiKrum,
     NormClipping,
+    Scaffold,
     Strategy,
     TrimmedMean,
     sites_needed,
@@ -162,6 +164,47 @@ def test_which_masked_plans_hold(made: StudyPlan, code: str | None) -> None:
     """A rule over sums needs as many groups as it needs sites; a group has three silos and a majority opens it."""
     fault = first_fault(made)
     assert (fault.code if fault else None) == code
+
+
+@pytest.mark.parametrize(
+    ("made", "code", "why", "instead"),
+    [
+        (
+            masked().model_copy(update={"strategy": Scaffold()}),
+            "plan-masked-single",
+            "each silo's own update",
+            "fedavg",
+        ),
+        (masked().model_copy(update={"schedule": Buffered()}), "plan-masked-single", "silos at once", "rounds"),
+        (masked().model_copy(update={"compression": Half()}), "plan-masked-compression", "half", "are noise"),
+        (masked().model_copy(update={"norm_bound": 1.0}), "plan-masked-bound", "norm_bound", "largest_change"),
+        (masked(Krum()), "plan-masked-rule", "krum over 1 sums", "enough groups"),
+        (
+            masked().model_copy(update={"privacy": SiloPrivacy(unit="silo", epsilon=8.0, clipping_norm=1.0)}),
+            "plan-privacy-training",
+            "privacy.unit patient",
+            "take one of them away",
+        ),
+        (
+            plan(Mean()).model_copy(update={"strategy": Scaffold(), "compression": Half()}),
+            "plan-scaffold-steps",
+            "take lossless",
+            "none or lossless",
+        ),
+        (
+            plan(Mean()).model_copy(update={"schedule": Buffered(), "gate": Gate()}),
+            "plan-not-buffered",
+            "models of several ages",
+            "Set the schedule to rounds",
+        ),
+    ],
+)
+def test_a_refusal_says_why_and_what_to_do_instead(made: StudyPlan, code: str, why: str, instead: str) -> None:
+    fault = first_fault(made)
+    assert fault is not None
+    assert fault.code == code
+    assert why in fault.detail
+    assert instead in PROBLEMS[code].hint
 
 
 def test_the_panel_of_a_masked_plan_says_what_is_seen_and_what_is_not_stopped() -> None:
