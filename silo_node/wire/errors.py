@@ -534,6 +534,11 @@ PROBLEMS: dict[str, Problem] = {
     "sandbox-unavailable": Problem(
         503, "The node has no sandbox and runs nothing", "Install bubblewrap: apt-get install bubblewrap."
     ),
+    "sandbox-incomplete": Problem(
+        503,
+        "Libraries are installed where the sandbox does not show them, so the node runs nothing",
+        "Install MedSilo with all it needs in one virtual environment: python3.11 -m venv, without system packages.",
+    ),
     "sandbox-escape": Problem(
         503,
         "A probe got out of the sandbox, so the node runs nothing",
