@@ -24,7 +24,8 @@ from federation_hub.aggregation.fold import Update
 from federation_hub.aggregation.free_riders import marks, measure
 from federation_hub.client.simulation import Answer, Ask, SimulatedSite, Simulation, simulate
 from silo_node.wire.studies import StudyPlan
-from tests.performance.strategies import TASKS, Study, first_weights, plan_of, rounds_of, simulated
+from tests.performance.strategies import first_weights, plan_of, rounds_of, simulated
+from tests.performance.tasks import TASKS, Study
 
 Arrays = dict[str, np.ndarray]
 Lie = Callable[[Arrays, np.random.Generator, Arrays], Arrays]
