@@ -39,6 +39,7 @@ _WIRE_MODULES = (
     "estimates",
     "strategies",
     "compression",
+    "masking",
     "studies",
     "purposes",
     "intake",

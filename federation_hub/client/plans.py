@@ -190,6 +190,7 @@ seed = 0
 # rule = "balance"       # or ubar, self_centred_clipping, gossip
 
 # [secure_aggregation]   # the hub sees sums over at least three silos, and no single update
+# word_bits = 32         # 16: half the bytes, in coarser steps of largest_change
 # groups = 1             # one sum a group; a robust rule needs as many groups as it needs sites
 
 [local]

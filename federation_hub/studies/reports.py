@@ -111,7 +111,8 @@ def examine(blobs: BlobStore, update: BlobReference, base: str, plan: StudyPlan,
             return Finding(update.digest, base, None, None)
         layout = read_layout(blobs.path(base))
         if plan.secure_aggregation is not None:
-            if update.size != masked_size(sum(tensor.values for tensor in layout.tensors)):
+            values = sum(tensor.values for tensor in layout.tensors)
+            if update.size != masked_size(values, plan.secure_aggregation.word_bits):
                 raise IntegrityError("update-unsound", "a masked update has another length")
             return Finding(update.digest, base, None, None)
         plain = plain_update(blobs, update.digest, blobs.path(base), sent_compression(plan, sent_as))

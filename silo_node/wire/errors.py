@@ -604,8 +604,8 @@ PROBLEMS: dict[str, Problem] = {
     "plan-masked-compression": Problem(
         422,
         "Masked updates cannot be compressed",
-        "Take compression away: words under masks are noise, which nothing makes smaller, and the fixed point is their "
-        "only rounding.",
+        "Take compression away: words under masks are noise, which nothing makes smaller. With word_bits 16 in "
+        "[secure_aggregation] they are half as long.",
     ),
     "plan-masked-bound": Problem(
         422,
@@ -670,7 +670,7 @@ PROBLEMS: dict[str, Problem] = {
     "masking-overflow": Problem(
         422,
         "A value does not fit the words of secure aggregation",
-        "Train with a lower learning rate, or raise largest_change in a new plan.",
+        "Train with a lower learning rate, or raise largest_change in a new plan; for many cases take word_bits 32.",
     ),
     "masking-key": Problem(422, "A key, ciphertext or sealed share of a round is not sound", "Report it to the hub."),
     "masking-share": Problem(422, "Shares of a secret do not belong together", "The round is void and tried again."),

@@ -137,12 +137,17 @@ def _how_large(plan: StudyPlan) -> str:
     return f"smaller than the model (compression {level}, or less lossy where a site's policy says so)"
 
 
+def _masked_size(masking: SecureAggregation) -> str:
+    return "exactly" if masking.word_bits == 32 else "half"
+
+
 def _what_leaves(plan: StudyPlan) -> tuple[str, ...]:
     noisy = ", with the noise of differential privacy in it" if isinstance(plan.privacy, PatientPrivacy) else ""
     timed = ", and the seconds of training" if plan.privacy is None else ""
     if plan.secure_aggregation is not None:
         return (
-            f"In each of {plan.rounds} rounds one file, as large as the model: the change of its weights under masks, "
+            f"In each of {plan.rounds} rounds one file, {_masked_size(plan.secure_aggregation)} as large as the model: "
+            "the change of its weights under masks, "
             "which without them is noise.",
             "With it the keys, sealed shares, confirmation and opening of the round, and one rounded validation score, "
             f"and the number of validation cases{timed}.",
