@@ -201,12 +201,16 @@ def test_under_masks_a_sum_comes_out_and_no_update_of_a_single_site(three: Three
 
 
 def test_compressed_updates_and_a_gate_go_through_the_jail(three: Three) -> None:
-    """A byte a weight with what rounding lost kept at the site; every site says what it makes of each model."""
+    """A byte a weight, halves where a site's policy wants no less, and every site's word on each model."""
+    strict = three.clinics[0]
+    strict.home.policy_file.write_text(POLICY.replace("[studies]", '[studies]\nlossiest = "half"'))
     study_id = three.study("small_and_guarded", 2, compression=Int8(), gate=Gate(tolerance=0.5, veto=0.9))
     found = three.done(study_id)
     trained = [update for entry in found["rounds"] if not entry["validate_only"] for update in entry["updates"]]
     assert {update["state"] for update in trained} == {"folded"}
     assert {update["verdict"] for update in trained} == {"accepted"}
+    own = load_identity(strict.home).enrolment.silo_id
+    assert all(update["sent_as"] == ("half" if update["silo_id"] == own else "int8") for update in trained)
     plain = read_bundle(three.clinics[0].home.bundles / f"{three.model.digest.partition(':')[2]}.zip")
     assert max(update["size"] for update in trained) < plain.weights_size
 
