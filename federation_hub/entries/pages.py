@@ -18,7 +18,8 @@ from federation_hub.entries.forms import NewEntry
 from federation_hub.entries.rules import phase_at
 from federation_hub.entries.service import entry_of, show
 from federation_hub.entries.views import entries_view
-from federation_hub.evaluations.boards import refresh_boards
+from federation_hub.leaderboards.revisions import outdate
+from federation_hub.leaderboards.upkeep import changing_boards
 from federation_hub.models import service as models
 from federation_hub.models.submission import submit
 from federation_hub.models.tables import Model
@@ -127,9 +128,9 @@ def withdraw_model(digest: str) -> AnyResponse:
     """Withdraw a model; its past results stay on record."""
     read_form(Nothing)
     hub = services()
-    with hub.database.session() as session:
+    with changing_boards(hub) as session:
         model = _own(models.model_of_digest(session, digest))
-        refresh_boards(session, hub, models.withdraw(session, model, current_actor()))
+        outdate(session, models.withdraw(session, model, current_actor()))
     return redirect(link("account", "models", digest), 303)
 
 
@@ -138,14 +139,14 @@ def reveal_entry(digest: str, name: str, version: int) -> AnyResponse:
     """Make a private entry public."""
     read_form(Nothing)
     hub = services()
-    with hub.database.session() as session:
+    with changing_boards(hub) as session:
         _own(models.model_of_digest(session, digest))
         benchmark = find(session, name, version)
         entry = entry_of(session, benchmark, digest)
         if entry is None:
             raise MedSiloError("model-unknown")
         show(session, entry, current_actor(), until=None)
-        refresh_boards(session, hub, [benchmark])
+        outdate(session, [benchmark])
     return redirect(link("account", "models", digest), 303)
 
 

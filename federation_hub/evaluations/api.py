@@ -12,7 +12,6 @@ from federation_hub.benchmarks.service import find
 from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.db import now
 from federation_hub.evaluations import leases
-from federation_hub.evaluations.boards import refresh_boards
 from federation_hub.evaluations.disputes import dispute, owns, result_view, settle
 from federation_hub.evaluations.listing import visible_evaluations
 from federation_hub.evaluations.matrix import matrix, sites_asked
@@ -32,6 +31,8 @@ from federation_hub.evaluations.service import Again, plan_evaluations
 from federation_hub.evaluations.tables import EstimateBlockRow, Evaluation, Task
 from federation_hub.evaluations.tasks import own_task
 from federation_hub.hanging_up import hang_up
+from federation_hub.leaderboards.revisions import outdate
+from federation_hub.leaderboards.upkeep import changing_boards
 from federation_hub.models.messages import OfBenchmark
 from federation_hub.paging import page
 from federation_hub.services import Services, services
@@ -89,7 +90,7 @@ def result(task_id: str, body: Envelope) -> ResultAnswer:
         study_id = own_task(session, task_id, actor).study_id
     # An update of a gigabyte takes most of a second to read, and the database has one writer.
     finding = examine_ahead(hub, task_id, body) if study_id is not None else None
-    with hub.database.session() as session:
+    with changing_boards(hub) as session:
         answer = receive_result(session, hub, task_id=task_id, envelope=body, actor=actor, finding=finding)
     _wake(hub, study_id)
     return answer
@@ -158,9 +159,9 @@ def benchmark_matrix(name: str, version: int) -> Matrix:
 def dispute_result(evaluation_id: str, body: Dispute) -> ResultView:
     """Dispute a hospital's result for a coded reason: it leaves the board until the benchmark's owner has decided."""
     hub = services()
-    with hub.database.session() as session:
+    with changing_boards(hub) as session:
         row = dispute(session, evaluation_id, body.reason, current_actor())
-        refresh_boards(session, hub, [session.get_one(Benchmark, row.benchmark_id)])
+        outdate(session, [session.get_one(Benchmark, row.benchmark_id)])
         return result_view(row)
 
 
@@ -175,9 +176,9 @@ def dispute_result(evaluation_id: str, body: Dispute) -> ResultView:
 def settle_dispute(evaluation_id: str, body: Settlement) -> ResultView:
     """Uphold a disputed result, or withdraw it for good; whoever disputed it cannot decide."""
     hub = services()
-    with hub.database.session() as session:
+    with changing_boards(hub) as session:
         row = settle(session, evaluation_id, uphold=body.uphold, reason=body.reason, actor=current_actor())
-        refresh_boards(session, hub, [session.get_one(Benchmark, row.benchmark_id)])
+        outdate(session, [session.get_one(Benchmark, row.benchmark_id)])
         return result_view(row)
 
 

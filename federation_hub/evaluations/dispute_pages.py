@@ -17,12 +17,13 @@ from federation_hub.accounts.tables import Organisation
 from federation_hub.api import current_actor
 from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.entries.service import kept_back
-from federation_hub.evaluations.boards import refresh_boards
 from federation_hub.evaluations.disputes import concerned, dispute, owns, settle
 from federation_hub.evaluations.messages import DisputeReason
 from federation_hub.evaluations.rules import BLOCK
 from federation_hub.evaluations.tables import EstimateBlockRow, Evaluation
 from federation_hub.leaderboards.publication import sites_of_benchmark
+from federation_hub.leaderboards.revisions import outdate
+from federation_hub.leaderboards.upkeep import changing_boards
 from federation_hub.models.tables import Model
 from federation_hub.services import services
 from federation_hub.web.rendering import link, page
@@ -93,9 +94,9 @@ def result(evaluation_id: str) -> str:
 def dispute_result(evaluation_id: str) -> AnyResponse:
     """Dispute a result: it leaves the board until the benchmark's owner has decided."""
     form, hub = read_form(DisputeForm), services()
-    with hub.database.session() as session:
+    with changing_boards(hub) as session:
         row = dispute(session, evaluation_id, form.reason, current_actor())
-        refresh_boards(session, hub, [session.get_one(Benchmark, row.benchmark_id)])
+        outdate(session, [session.get_one(Benchmark, row.benchmark_id)])
     return redirect(link("account", "evaluations", evaluation_id), 303)
 
 
@@ -103,9 +104,9 @@ def dispute_result(evaluation_id: str) -> AnyResponse:
 def settle_dispute(evaluation_id: str) -> AnyResponse:
     """Let a disputed result stand again, or withdraw it for good."""
     form, hub = read_form(SettlementForm), services()
-    with hub.database.session() as session:
+    with changing_boards(hub) as session:
         row = settle(session, evaluation_id, uphold=form.uphold, reason=form.reason, actor=current_actor())
-        refresh_boards(session, hub, [session.get_one(Benchmark, row.benchmark_id)])
+        outdate(session, [session.get_one(Benchmark, row.benchmark_id)])
     return redirect(link("account", "evaluations", evaluation_id), 303)
 
 

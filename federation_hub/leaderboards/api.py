@@ -11,6 +11,7 @@ from federation_hub.leaderboards.inputs import inputs_bytes
 from federation_hub.leaderboards.reading import read_board
 from federation_hub.leaderboards.service import gather, latest, publish_site, readable_inputs, snapshot_of
 from federation_hub.leaderboards.snapshots import snapshot_bytes
+from federation_hub.leaderboards.upkeep import changing_boards
 from federation_hub.services import services
 from silo_node.wire.base import Message
 from silo_node.wire.canonical import canonical_bytes
@@ -44,9 +45,8 @@ class SitePublication(Message):
 )
 def set_publication(silo_id: str, body: SitePublication) -> SitePublication:
     """Choose how a hospital of one's own organisation is shown on leaderboards."""
-    hub = services()
-    with hub.database.session() as session:
-        publish_site(session, hub, silo_id, body.publication, current_actor())
+    with changing_boards(services()) as session:
+        publish_site(session, silo_id, body.publication, current_actor())
     return body
 
 

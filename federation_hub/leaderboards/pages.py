@@ -15,6 +15,7 @@ from federation_hub.leaderboards.exports import board_tables
 from federation_hub.leaderboards.figures import figures_view
 from federation_hub.leaderboards.query import parse_query
 from federation_hub.leaderboards.reading import empty_board, read_board
+from federation_hub.leaderboards.revisions import revision
 from federation_hub.leaderboards.service import latest, snapshot_of
 from federation_hub.leaderboards.tables import Snapshot
 from federation_hub.leaderboards.view import board_view
@@ -56,6 +57,9 @@ class BoardPage:
     compare: str
     standing: bool
     """It is the board as it stands now, which pairs are compared on."""
+
+    awaited: bool
+    """Its results have changed, and it is being computed."""
 
     structured: Markup
     facts: Facts
@@ -159,6 +163,7 @@ def _page(session: Session, row: Benchmark, found: Snapshot | None, path: str, a
         sites=link("benchmarks", row.name, "sites"),
         compare=link("benchmarks", row.name, "compare"),
         standing=older is None,
+        awaited=older is None and revision(session, row.id) is not None,
         structured=script(benchmark_dataset(row, definition, found)),
         facts=_facts(session, row, definition, board, found),
     )

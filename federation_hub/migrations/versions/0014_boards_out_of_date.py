@@ -1,0 +1,24 @@
+"""How often a board's inputs changed, and up to which change it was computed. Boards there are now are up to date."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0014"
+down_revision = "0013"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Apply the change."""
+    op.create_table(
+        "leaderboard_revision",
+        sa.Column("benchmark_id", sa.String(40), sa.ForeignKey("benchmark.id"), primary_key=True),
+        sa.Column("changed", sa.Integer(), nullable=False),
+        sa.Column("computed", sa.Integer(), nullable=False),
+    )
+
+
+def downgrade() -> None:
+    """Take the change back."""
+    op.drop_table("leaderboard_revision")
