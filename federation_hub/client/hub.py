@@ -160,7 +160,7 @@ class Hub:
     def matrix(self, benchmark: str, version: int | None = None) -> Record:
         """Return where every model stands at every site; needs to be the benchmark's owner."""
         chosen = version or int(self.benchmark(benchmark)["definition"]["version"])
-        return cast(Record, self.connection.get(f"/benchmarks/{benchmark}/{chosen}/matrix"))
+        return self._whole(f"/benchmarks/{benchmark}/{chosen}/matrix", "models")
 
     def matrix_frame(self, benchmark: str, version: int | None = None) -> pandas.DataFrame:
         """Return the matrix as a pandas table of states, models by sites. Needs pandas."""
@@ -317,14 +317,16 @@ class Hub:
 
     def _all(self, path: str, key: str, **query: str | None) -> list[Record]:
         """Return a whole list, page by page."""
-        found: list[Record] = []
-        cursor: str | None = None
-        while True:
-            answer = self.connection.get(path, **query, cursor=cursor)
-            found += _items(answer, key)
-            cursor = answer.get("next")
-            if cursor is None:
-                return found
+        return _items(self._whole(path, key, **query), key)
+
+    def _whole(self, path: str, key: str, **query: str | None) -> Record:
+        """Return the answer of a list with all of its pages together."""
+        answer = cast(Record, self.connection.get(path, **query))
+        found, cursor = _items(answer, key), answer.get("next")
+        while cursor is not None:
+            more = cast(Record, self.connection.get(path, **query, cursor=cursor))
+            found, cursor = found + _items(more, key), more.get("next")
+        return {**answer, key: found, "next": None}
 
 
 def _submission(**values: Any) -> ModelSubmission:

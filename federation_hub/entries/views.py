@@ -14,7 +14,7 @@ from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.entries.messages import EntryList, EntryResult, EntrySite, EntryView
 from federation_hub.entries.service import entry_of, silent_models
 from federation_hub.entries.tables import Entry
-from federation_hub.evaluations.matrix import matrix
+from federation_hub.evaluations.matrix import grid
 from federation_hub.leaderboards.service import gather, listed
 from federation_hub.leaderboards.snapshots import BoardInputs, snapshot_bytes
 from federation_hub.models.tables import Model
@@ -69,7 +69,7 @@ def own_result(session: Session, benchmark: Benchmark, model: Model, entry: Entr
     if best is not None:
         return EntryResult.model_validate({**told, "status": "silent", "code": "ladder-no-gain", "best": best})
     inputs = gather(session, benchmark)
-    if not any(model.digest in block.block["models"] for block in inputs.blocks):
+    if not any(model.digest in block.text and model.digest in block.block["models"] for block in inputs.blocks):
         return EntryResult.model_validate({**told, "status": "awaiting", "code": None})
     row = _row(_beside_baselines(session, inputs, model, entry), model.digest)
     numbers = {name: row.get(name) for name in ("estimate", "low", "high", "failed")}
@@ -98,8 +98,8 @@ def _row(inputs: BoardInputs, digest: str) -> dict[str, Any]:
 
 
 def _sites(session: Session, benchmark: Benchmark, model: Model) -> tuple[EntrySite, ...]:
-    found = matrix(session, benchmark, only=model.digest)
-    cells = found.models[0].cells if found.models else ()
+    found = grid(session, benchmark, [model.digest])
+    cells = next((row.cells for row in found.rows(slice(None))), ())
     return tuple(
         EntrySite(site=site.label, **cell.model_dump()) for site, cell in zip(found.sites, cells, strict=False)
     )

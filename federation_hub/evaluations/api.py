@@ -34,7 +34,7 @@ from federation_hub.hanging_up import hang_up
 from federation_hub.leaderboards.revisions import outdate
 from federation_hub.leaderboards.upkeep import changing_boards
 from federation_hub.models.messages import OfBenchmark
-from federation_hub.paging import page
+from federation_hub.paging import PageQuery, page
 from federation_hub.services import Services, services
 from federation_hub.studies.reports import examine_ahead
 from federation_hub.studies.service import consents_for
@@ -143,16 +143,17 @@ def evaluate_again(name: str, version: int, body: Retry) -> EvaluationList:
     blueprint,
     "GET",
     "/benchmarks/<name>/<int:version>/matrix",
+    query=PageQuery,
     returns=Matrix,
     roles={"benchmark-owner", "hub-admin"},
 )
-def benchmark_matrix(name: str, version: int) -> Matrix:
+def benchmark_matrix(name: str, version: int, query: PageQuery) -> Matrix:
     """Tell the benchmark's owner where every model stands at every site, and why a cell is empty."""
     with services().database.reading() as session:
         benchmark = find(session, name, version)
         if not owns(benchmark, current_actor()):
             raise MedSiloError("not-permitted")
-        return matrix(session, benchmark)
+        return matrix(session, benchmark, query)
 
 
 @route(blueprint, "POST", "/evaluations/<evaluation_id>/dispute", body=Dispute, returns=ResultView, roles=PERSON)

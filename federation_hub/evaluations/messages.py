@@ -118,9 +118,10 @@ class MatrixRow(Message):
 
 
 class Matrix(Message):
-    """Sites by models of one benchmark version."""
+    """Sites by models of one benchmark version, a page of its models."""
 
     benchmark: Name
     benchmark_version: int
     sites: tuple[MatrixSite, ...]
     models: tuple[MatrixRow, ...]
+    next: str | None = None

@@ -25,7 +25,6 @@ from silo_node.wire.errors import MedSiloError
 
 blueprint = Blueprint("owner_pages", __name__)
 OWNERS = frozenset({"benchmark-owner", "hub-admin"})
-MODELS_SHOWN = 200
 
 
 class RetryForm(Form):
@@ -62,8 +61,7 @@ def benchmark_matrix(name: str, version: int) -> str:
             "owner/matrix.html",
             title=benchmark.definition["title"],
             provenance_of=benchmark.definition["provenance"],
-            matrix=matrix(session, benchmark),
-            shown=MODELS_SHOWN,
+            matrix=matrix(session, benchmark, asked_page()),
             reasons=get_args(RetryReason),
         )
 

@@ -1,7 +1,7 @@
 """Leaderboards: what they are computed from, and their snapshots, kept for ever and superseded, never overwritten."""
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from federation_hub.accounts.actors import Actor
 from federation_hub.accounts.audit import record
@@ -22,6 +22,9 @@ from federation_hub.models.tables import Model
 from federation_hub.silos.service import silo_of_id
 from silo_node.wire.cohorts import Publication
 from silo_node.wire.errors import MedSiloError
+
+WITHOUT_BOARD = (defer(Snapshot.body), defer(Snapshot.manifest))
+"""Snapshots without what is large about them, which is read within the same session when somebody asks for it."""
 
 
 def latest(session: Session, name: str, version: int | None = None) -> Snapshot | None:
@@ -96,7 +99,9 @@ def gather(session: Session, benchmark: Benchmark) -> BoardInputs:
 
 def _standing(session: Session, benchmark: Benchmark) -> Snapshot | None:
     return session.scalar(
-        select(Snapshot).where(Snapshot.benchmark_id == benchmark.id, Snapshot.superseded_by.is_(None))
+        select(Snapshot)
+        .where(Snapshot.benchmark_id == benchmark.id, Snapshot.superseded_by.is_(None))
+        .options(*WITHOUT_BOARD)
     )
 
 

@@ -13,14 +13,14 @@ from typing import Any
 
 import structlog
 from sqlalchemy import select
-from sqlalchemy.orm import Session, defer
+from sqlalchemy.orm import Session
 
 from federation_hub.accounts.actors import SYSTEM
 from federation_hub.accounts.audit import record
 from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.leaderboards.inputs import manifest
 from federation_hub.leaderboards.revisions import outdated, outdated_in, revision
-from federation_hub.leaderboards.service import gather
+from federation_hub.leaderboards.service import WITHOUT_BOARD, gather
 from federation_hub.leaderboards.snapshots import snapshot_bytes
 from federation_hub.leaderboards.tables import BoardRevision, Snapshot
 from federation_hub.services import Services
@@ -102,7 +102,7 @@ def install(session: Session, found: Computed) -> bool:
     standing = session.scalar(
         select(Snapshot)
         .where(Snapshot.benchmark_id == found.benchmark_id, Snapshot.superseded_by.is_(None))
-        .options(defer(Snapshot.body), defer(Snapshot.manifest))
+        .options(*WITHOUT_BOARD)
     )
     digest = digest_bytes(found.body)
     if (found.results or standing is not None) and (standing is None or standing.digest != digest):

@@ -27,7 +27,8 @@ def standing(federation: Federation) -> Snapshot:
     """Return the snapshot that stands."""
     with federation.services.database.reading() as session:
         found = latest(session, "chest_phantom")
-    assert found is not None
+        assert found is not None
+        assert found.body, "it is read while there is a session"
     return found
 
 
