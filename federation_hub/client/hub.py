@@ -189,9 +189,14 @@ class Hub:
         """Dispute a hospital's result: it leaves the board until the benchmark's owner has decided."""
         return cast(Record, self.connection.post(f"/evaluations/{evaluation_id}/dispute", {"reason": reason}))
 
-    def settle(self, evaluation_id: str, *, uphold: bool, reason: str | None = None) -> Record:
-        """Uphold a disputed result or withdraw it; needs to be the benchmark's owner, and not the one who disputed."""
-        body = {"uphold": uphold, "reason": reason}
+    def settle(
+        self, evaluation_id: str, *, uphold: bool, reason: str | None = None, because: str | None = None
+    ) -> Record:
+        """Uphold a disputed result or withdraw it; needs to be the benchmark's owner, and not the one who disputed.
+
+        ``because`` says why in words, for those the result concerns; a result that is upheld needs it.
+        """
+        body = {"uphold": uphold, "reason": reason, "because": because}
         return cast(Record, self.connection.post(f"/evaluations/{evaluation_id}/settlement", body))
 
     def models(self, benchmark: str | None = None) -> list[Record]:

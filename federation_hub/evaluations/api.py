@@ -178,7 +178,7 @@ def settle_dispute(evaluation_id: str, body: Settlement) -> ResultView:
     """Uphold a disputed result, or withdraw it for good; whoever disputed it cannot decide."""
     hub = services()
     with changing_boards(hub) as session:
-        row = settle(session, evaluation_id, uphold=body.uphold, reason=body.reason, actor=current_actor())
+        row = settle(session, evaluation_id, body, current_actor())
         outdate(session, [session.get_one(Benchmark, row.benchmark_id)])
         return result_view(row)
 

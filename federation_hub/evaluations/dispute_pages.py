@@ -18,7 +18,7 @@ from federation_hub.api import current_actor
 from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.entries.service import kept_back
 from federation_hub.evaluations.disputes import concerned, dispute, owns, settle
-from federation_hub.evaluations.messages import DisputeReason
+from federation_hub.evaluations.messages import Because, DisputeReason, Settlement
 from federation_hub.evaluations.rules import BLOCK
 from federation_hub.evaluations.tables import EstimateBlockRow, Evaluation
 from federation_hub.leaderboards.publication import sites_of_benchmark
@@ -47,12 +47,13 @@ class DisputeForm(Form):
 
 
 class SettlementForm(Form):
-    """Whether a disputed result stands after all; if not, for which reason."""
+    """Whether a disputed result stands after all, and why; if not, for which reason."""
 
     uphold: bool
     reason: DisputeReason | None = None
+    because: Because | None = None
 
-    @field_validator("reason", mode="before")
+    @field_validator("reason", "because", mode="before")
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return None if value == "" else value
@@ -70,6 +71,7 @@ class ResultPage:
     sentence: str
     reason: str | None
     disputed_by: str | None
+    decision: str | None
     path: str
     public_path: str | None
     board_path: str
@@ -104,8 +106,9 @@ def dispute_result(evaluation_id: str) -> AnyResponse:
 def settle_dispute(evaluation_id: str) -> AnyResponse:
     """Let a disputed result stand again, or withdraw it for good."""
     form, hub = read_form(SettlementForm), services()
+    decision = Settlement(uphold=form.uphold, reason=form.reason, because=form.because)
     with changing_boards(hub) as session:
-        row = settle(session, evaluation_id, uphold=form.uphold, reason=form.reason, actor=current_actor())
+        row = settle(session, evaluation_id, decision, current_actor())
         outdate(session, [session.get_one(Benchmark, row.benchmark_id)])
     return redirect(link("account", "evaluations", evaluation_id), 303)
 
@@ -124,6 +127,7 @@ def _view(session: Session, evaluation: Evaluation, benchmark: Benchmark, actor:
         sentence=SENTENCES[state],
         reason=row.reason if row is not None else None,
         disputed_by=_organisation(session, row.disputed_organisation_id if row is not None else None),
+        decision=row.decision if row is not None else None,
         path=link("account", "evaluations", evaluation.id),
         public_path=link("evaluations", evaluation.id) if site.shown else None,
         board_path=link("benchmarks", benchmark.name, benchmark.version, "leaderboard"),

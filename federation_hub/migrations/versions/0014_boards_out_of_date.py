@@ -1,4 +1,7 @@
-"""How often a board's inputs changed, and up to which change it was computed. Boards there are now are up to date."""
+"""How often a board's inputs changed, and up to which change it was computed; why a dispute was decided as it was.
+
+The boards there are now are up to date.
+"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -17,8 +20,12 @@ def upgrade() -> None:
         sa.Column("changed", sa.Integer(), nullable=False),
         sa.Column("computed", sa.Integer(), nullable=False),
     )
+    with op.batch_alter_table("estimate_block") as batch:
+        batch.add_column(sa.Column("decision", sa.String(500), nullable=True))
 
 
 def downgrade() -> None:
     """Take the change back."""
+    with op.batch_alter_table("estimate_block") as batch:
+        batch.drop_column("decision")
     op.drop_table("leaderboard_revision")
