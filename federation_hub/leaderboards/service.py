@@ -37,7 +37,7 @@ def latest(session: Session, name: str, version: int | None = None) -> Snapshot 
 
 def snapshot_of(session: Session, digest: str) -> Snapshot:
     """Return a snapshot by its digest, standing or superseded; raises ``not-found``."""
-    snapshot = session.get(Snapshot, digest)
+    snapshot = session.get(Snapshot, digest, options=WITHOUT_BOARD)
     if snapshot is None:
         raise MedSiloError("not-found")
     return snapshot
