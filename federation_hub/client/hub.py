@@ -141,7 +141,7 @@ class Hub:
 
     def entries(self, digest: str) -> list[Record]:
         """Return where a model of one's own stands on each benchmark, site by site, and what was released of it."""
-        return _items(self.connection.get(f"/models/{digest}/entries"), "entries")
+        return self._all(f"/models/{digest}/entries", "entries")
 
     def follow(self, digest: str, *, every: float = 2.0) -> Iterator[list[Record]]:
         """Yield a model's entries again and again, ``every`` seconds, until nothing more comes by itself."""

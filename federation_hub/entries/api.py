@@ -17,17 +17,18 @@ from federation_hub.leaderboards.revisions import outdate
 from federation_hub.leaderboards.upkeep import changing_boards
 from federation_hub.models.service import model_of_digest
 from federation_hub.models.tables import Model
+from federation_hub.paging import PageQuery
 from federation_hub.services import services
 from silo_node.wire.errors import MedSiloError
 
 blueprint = Blueprint("entries", __name__)
 
 
-@route(blueprint, "GET", "/models/<digest>/entries", returns=EntryList, roles=PERSON)
-def model_entries(digest: str) -> EntryList:
+@route(blueprint, "GET", "/models/<digest>/entries", query=PageQuery, returns=EntryList, roles=PERSON)
+def model_entries(digest: str, query: PageQuery) -> EntryList:
     """Tell a model's owner where it stands, site by site, and what was released of it."""
     with services().database.reading() as session:
-        return entries_view(session, _own_model(session, digest))
+        return entries_view(session, _own_model(session, digest), query)
 
 
 @route(

@@ -39,6 +39,7 @@ from silo_node.wire.transfers import BlobReference, UploadRequest
 blueprint = Blueprint("entry_pages", __name__)
 RESEARCHER = frozenset({"researcher"})
 _BLOCK = 1024 * 1024
+ENTRIES_SHOWN = 20
 STEPS = ("Benchmark", "Bundle", "Card", "Where it is")
 
 
@@ -118,9 +119,10 @@ def own_model(digest: str) -> str:
     """Step four: where it is, hospital by hospital, and what was released."""
     with services().database.reading() as session:
         model = _own(models.model_of_digest(session, digest))
-        entries = entries_view(session, model).entries
-        live = model.state == "checking" or any(not entry.settled for entry in entries)
-        return page("submit/model.html", steps=STEPS, step=4, model=model, entries=entries, at=now(), live=live)
+        found = entries_view(session, model, asked_page(ENTRIES_SHOWN))
+        live = model.state == "checking" or any(not entry.settled for entry in found.entries)
+        shown = {"entries": found.entries, "next": found.next}
+        return page("submit/model.html", steps=STEPS, step=4, model=model, at=now(), live=live, **shown)
 
 
 @signed_in(blueprint, "POST", "/account/models/<digest>/withdraw", roles=RESEARCHER)

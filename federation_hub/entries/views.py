@@ -18,18 +18,20 @@ from federation_hub.evaluations.matrix import grid
 from federation_hub.leaderboards.service import gather, listed
 from federation_hub.leaderboards.snapshots import BoardInputs, snapshot_bytes
 from federation_hub.models.tables import Model
+from federation_hub.paging import PageQuery, page
 from silo_node.wire.canonical import parse_object
 
 MOVING = frozenset({"waiting", "running", "held"})
 """States of a cell in which something will happen by itself, or by a person at the hospital."""
 
 
-def entries_view(session: Session, model: Model) -> EntryList:
-    """Return a model's entries with where they stand; also its places that nobody submitted it to."""
+def entries_view(session: Session, model: Model, query: PageQuery) -> EntryList:
+    """Return a page of a model's entries with where they stand; also its places that nobody submitted it to."""
     entered = select(Entry.benchmark_id).where(Entry.model_digest == model.digest)
     placed = select(Association.benchmark_id).where(Association.model_digest == model.digest)
-    rows = select(Benchmark).where(Benchmark.id.in_(entered.union(placed))).order_by(Benchmark.name, Benchmark.version)
-    return EntryList(entries=tuple(entry_view(session, model, benchmark) for benchmark in session.scalars(rows)))
+    rows = select(Benchmark).where(Benchmark.id.in_(entered.union(placed)))
+    found = page(session, rows, query, Benchmark.name, Benchmark.version)
+    return EntryList(entries=tuple(entry_view(session, model, benchmark) for benchmark in found.rows), next=found.next)
 
 
 def entry_view(session: Session, model: Model, benchmark: Benchmark) -> EntryView:

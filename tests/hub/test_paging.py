@@ -11,13 +11,14 @@ from itertools import product
 
 from sqlalchemy import select, update
 
+from federation_hub.accounts.pages.dashboard import MOST as DASHBOARD
 from federation_hub.accounts.tables import Organisation, Person, Token
 from federation_hub.associations.tables import Association
 from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.benchmarks.version_pages import BOARDS_SHOWN
 from federation_hub.db import now
 from federation_hub.entries.tables import Entry
-from federation_hub.evaluations.tables import Evaluation
+from federation_hub.evaluations.tables import EstimateBlockRow, Evaluation
 from federation_hub.leaderboards.tables import Snapshot
 from federation_hub.models.tables import Model
 from federation_hub.silos.keys import new_silo_token
@@ -135,6 +136,46 @@ def test_what_a_hospital_was_asked_comes_in_pages_too(filled: Federation) -> Non
     assert len(whole) > MORE
     assert walk(node, SILO) == whole
     assert node.get(SILO, cursor="W10").get_json()["code"] == "malformed-message"
+
+
+def test_where_a_model_stands_and_the_matrix_come_in_pages_too(filled: Federation) -> None:
+    """A model on many benchmarks, and a benchmark with many models, to whoever looks after them."""
+    grow(filled)
+    with filled.services.database.session() as session:
+        place = session.scalars(select(Association).where(Association.kind == "model-benchmark")).first()
+        assert place is not None
+        digest = str(place.model_digest)
+        for number in range(MORE):
+            session.add(copied(place, id=f"assoc-9{number:05d}", benchmark_id=f"bench-{number:06d}"))
+    entries, matrix = f"/models/{digest}/entries", "/benchmarks/chest_phantom/1/matrix"
+    for address, kind, name in ((entries, "entries", "benchmark"), (matrix, "models", "model")):
+        EVERY[address] = (kind, name)
+        whole = walk(filled.admin, address, limit=500)
+        assert len(whole) == len(set(whole)) > MORE
+        assert walk(filled.admin, address) == whole
+        assert filled.admin.get(address, cursor="W10").get_json()["code"] == "malformed-message"
+
+
+def test_a_steward_reaches_every_result_of_the_own_hospital(filled: Federation) -> None:
+    """From the dashboard, fifty at a time, each once."""
+    with filled.services.database.session() as session:
+        block = session.scalars(select(EstimateBlockRow)).first()
+        assert block is not None
+        silo = session.get_one(Silo, block.silo_id)
+        home = session.get_one(Organisation, silo.organisation_id).name
+        evaluation = session.get_one(Evaluation, block.evaluation_id)
+        for number in range(DASHBOARD):
+            made = copied(evaluation, id=f"eval-8{number:05d}")
+            session.add(made)
+            session.flush()
+            session.add(copied(block, digest=f"blake3:8{number:063x}", evaluation_id=made.id, state="superseded"))
+    steward, path, seen = signed_in(filled, "Stew", "data-steward", organisation=home), "/dashboard", []
+    while path:
+        text = steward.get(path).text
+        seen += re.findall(r'<a href="/account/evaluations/(eval-\w+)">', text)
+        found = re.search(r'<a href="([^"]*)" rel="next"', text)
+        path = unescape(found[1]) if found else ""
+    assert len(seen) == len(set(seen)) == DASHBOARD + 1
 
 
 def test_people_see_their_own_pages_only(filled: Federation) -> None:
