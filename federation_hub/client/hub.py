@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from federation_hub.client.connection import Connection
 from federation_hub.client.settings import load_settings, read_token
+from federation_hub.client.study_pages import joined
 from federation_hub.client.uploads import Progress, upload
 from silo_node.wire.benchmarks import BenchmarkDefinition
 from silo_node.wire.digests import digest_file
@@ -256,8 +257,12 @@ class Hub:
         return self._all("/studies", "studies")
 
     def study(self, study_id: str) -> Record:
-        """Return a study with its rounds and updates."""
-        return cast(Record, self.connection.get(f"/studies/{study_id}"))
+        """Return a study with all of its rounds and updates."""
+        found = cast(Record, self.connection.get(f"/studies/{study_id}"))
+        while found.get("next") is not None:
+            more = cast(Record, self.connection.get(f"/studies/{study_id}", cursor=found["next"]))
+            found = joined(found, more)
+        return found
 
     def study_privacy(self, study_id: str) -> Record:
         """Return a study's claim sheet: what its differential privacy is worth, and what it does not cover."""

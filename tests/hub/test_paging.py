@@ -16,6 +16,7 @@ from federation_hub.accounts.tables import Organisation, Person, Token
 from federation_hub.associations.tables import Association
 from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.benchmarks.version_pages import BOARDS_SHOWN
+from federation_hub.client.study_pages import joined
 from federation_hub.db import now
 from federation_hub.entries.tables import Entry
 from federation_hub.evaluations.tables import EstimateBlockRow, Evaluation
@@ -23,7 +24,7 @@ from federation_hub.leaderboards.tables import Snapshot
 from federation_hub.models.tables import Model
 from federation_hub.silos.keys import new_silo_token
 from federation_hub.silos.tables import Silo
-from federation_hub.studies.tables import Study
+from federation_hub.studies.tables import Study, StudyRound
 from tests.hub.browsing import signed_in
 from tests.hub.federation import Caller, Federation
 from tests.hub.test_query_counts import copied
@@ -154,6 +155,23 @@ def test_where_a_model_stands_and_the_matrix_come_in_pages_too(filled: Federatio
         assert len(whole) == len(set(whole)) > MORE
         assert walk(filled.admin, address) == whole
         assert filled.admin.get(address, cursor="W10").get_json()["code"] == "malformed-message"
+
+
+def test_a_study_of_many_rounds_comes_in_pages(filled: Federation) -> None:
+    """Every round once, scored by the sites of the round after it; put together it is what one page would tell."""
+    with filled.services.database.reading() as session:
+        study_id = session.scalar(select(StudyRound.study_id))
+    whole = filled.admin.get(f"/studies/{study_id}", limit=500).get_json()
+    assert len(whole["rounds"]) > 3
+    assert any(one["score"] for one in whole["rounds"])
+    for limit in (1, 2, 3):
+        found = filled.admin.get(f"/studies/{study_id}", limit=limit).get_json()
+        while found["next"] is not None:
+            assert len(found["rounds"]) % limit == 0
+            cursor = found["next"]
+            found = joined(found, filled.admin.get(f"/studies/{study_id}", limit=limit, cursor=cursor).get_json())
+        assert found == whole
+    assert filled.admin.get(f"/studies/{study_id}", cursor="W10").get_json()["code"] == "malformed-message"
 
 
 def test_a_steward_reaches_every_result_of_the_own_hospital(filled: Federation) -> None:
