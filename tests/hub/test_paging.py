@@ -19,12 +19,12 @@ from federation_hub.benchmarks.version_pages import BOARDS_SHOWN
 from federation_hub.client.study_pages import joined
 from federation_hub.db import now
 from federation_hub.entries.tables import Entry
-from federation_hub.evaluations.tables import EstimateBlockRow, Evaluation
+from federation_hub.evaluations.tables import EstimateBlockRow, Evaluation, Task
 from federation_hub.leaderboards.tables import Snapshot
 from federation_hub.models.tables import Model
 from federation_hub.silos.keys import new_silo_token
 from federation_hub.silos.tables import Silo
-from federation_hub.studies.tables import Study, StudyRound
+from federation_hub.studies.tables import Study, StudyRound, StudyUpdate
 from tests.hub.browsing import signed_in
 from tests.hub.federation import Caller, Federation
 from tests.hub.test_query_counts import copied
@@ -172,6 +172,27 @@ def test_a_study_of_many_rounds_comes_in_pages(filled: Federation) -> None:
             found = joined(found, filled.admin.get(f"/studies/{study_id}", limit=limit, cursor=cursor).get_json())
         assert found == whole
     assert filled.admin.get(f"/studies/{study_id}", cursor="W10").get_json()["code"] == "malformed-message"
+
+
+def test_the_page_of_a_study_of_many_rounds_is_no_heavier(filled: Federation) -> None:
+    """It shows the last ones; its table as data has every one."""
+    with filled.services.database.session() as session:
+        last = session.scalars(select(StudyRound).where(~StudyRound.validate_only)).all()[-1]
+        updates = session.scalars(select(StudyUpdate).where(StudyUpdate.number == last.number)).all()
+        tasks = {update.task_id: session.get_one(Task, update.task_id) for update in updates}
+        for number in range(100, 200):
+            session.add(copied(last, number=number, base_round=number - 1))
+            for place, update in enumerate(updates):
+                made = copied(tasks[update.task_id], id=f"task-{number}{place:03d}")
+                session.add(made)
+                session.flush()
+                session.add(copied(update, number=number, state="rejected", started=None, task_id=made.id))
+    path = f"/studies/{last.study_id}"
+    page, table = filled.app.test_client().get(path), filled.app.test_client().get(f"{path}/rounds.csv")
+    assert len(page.data) < 150_000
+    assert "The last 50; the CSV has all" in page.text
+    assert '<th scope="row">199</th>' in page.text
+    assert "\r\n120," in table.text
 
 
 def test_a_steward_reaches_every_result_of_the_own_hospital(filled: Federation) -> None:
