@@ -1,6 +1,6 @@
 """A cell of the matrix of models and hospitals as people read it: a shape, words, and why there is no number."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from federation_hub.evaluations.messages import CellState, MatrixCell
 from federation_hub.web.words import reason
@@ -48,7 +48,6 @@ def cause(cell: MatrixCell) -> str:
     return "" if cell.code is None else CAUSES.get(cell.code) or reason(cell.code)
 
 
-def counted(cells: Sequence[MatrixCell]) -> tuple[tuple[str, int], ...]:
+def counted(states: Mapping[CellState, int]) -> tuple[tuple[str, int], ...]:
     """Return how many cells there are of each state, in words; states without any are left out."""
-    counts = ((words, sum(cell.state == state for cell in cells)) for state, words in STATES.items())
-    return tuple((words, count) for words, count in counts if count)
+    return tuple((words, states[state]) for state, words in STATES.items() if states.get(state))

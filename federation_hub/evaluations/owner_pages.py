@@ -26,7 +26,6 @@ from silo_node.wire.errors import MedSiloError
 
 blueprint = Blueprint("owner_pages", __name__)
 OWNERS = frozenset({"benchmark-owner", "hub-admin"})
-MODELS_SHOWN = 200
 
 
 class RetryForm(Form):
@@ -59,14 +58,13 @@ def benchmark_matrix(name: str, version: int) -> str:
         benchmark = find(session, name, version)
         if not owns(benchmark, current_actor()):
             raise MedSiloError("not-permitted")
-        found = matrix(session, benchmark)
+        found = matrix(session, benchmark, asked_page())
         return page(
             "owner/matrix.html",
             title=benchmark.definition["title"],
             provenance_of=benchmark.definition["provenance"],
             matrix=found,
             live=any(cell.state in UNDER_WAY for row in found.models for cell in row.cells),
-            shown=MODELS_SHOWN,
             reasons=get_args(RetryReason),
         )
 

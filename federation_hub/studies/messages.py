@@ -1,8 +1,11 @@
 """What people see of studies."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
+
+from federation_hub.paging import MOST, PageQuery
 from silo_node.wire.base import Code, Digest, Identifier, Message, Name
 from silo_node.wire.cohorts import AssociationState
 from silo_node.wire.course import Verdict
@@ -126,8 +129,17 @@ class StudySilo(Message):
     consent: AssociationState
 
 
+class RoundsQuery(PageQuery):
+    """Which of a study's rounds: they carry an update of each silo, so fewer come at once than of other lists."""
+
+    limit: Annotated[int, Field(ge=1, le=MOST)] = 100
+
+
+FIRST_ROUNDS = RoundsQuery()
+
+
 class StudyView(Message):
-    """A study, whole."""
+    """A study with its sites and a page of its rounds."""
 
     study_id: Identifier
     name: Name
@@ -143,6 +155,9 @@ class StudyView(Message):
     """Of the model the study starts from."""
 
     rounds: tuple[RoundView, ...]
+    """A page of them; the curves hold what these rounds' updates told."""
+
+    next: str | None = None
     committed: int
     """Training rounds that made a new global model."""
 

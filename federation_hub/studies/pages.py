@@ -1,5 +1,6 @@
 """Pages of studies: what was agreed, how each round went, who took part, and what became of the model."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -76,6 +77,8 @@ PACES = {
     "buffered": "a new model as soon as there are as many updates as the quorum; older ones count less (FedBuff)",
 }
 Facts = tuple[tuple[str, str | Markup], ...]
+ROUNDS_SHOWN, SITES_SHOWN, PARTICIPANTS_SHOWN, POINTS_DRAWN = 50, 12, 200, 100
+"""What a page shows of a study of thousands of rounds or sites; its tables as data have all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +149,8 @@ def studies() -> str:
 def study(study_id: str) -> str:
     """Show one study."""
     with services().database.reading() as session:
-        return page("study.html", study=_found(session, study_id))
+        most = {"rounds": ROUNDS_SHOWN, "sites": SITES_SHOWN, "participants": PARTICIPANTS_SHOWN}
+        return page("study.html", study=_found(session, study_id), most=most)
 
 
 @blueprint.get("/studies/<study_id>/<table>.<any(csv, json):form>")
@@ -315,7 +319,10 @@ def _counted(refused: int) -> str:
 
 
 def _curve(scores: Scores, labels: Mapping[str, str], shown: Sequence[str], metric: str) -> Markup:
-    lines = curve_lines(scores, labels, shown)
+    every = sorted(scores)
+    stride = -(-len(every) // POINTS_DRAWN)
+    drawn = {place: scores[place] for place in {*every[::stride], every[-1]}}
+    lines = curve_lines(drawn, labels, shown[:SITES_SHOWN])
     ends = [f"{line.label} {score(line.points[-1][1])}" for line in lines if line.points]
     return round_curve(
         lines,
@@ -342,7 +349,10 @@ def _participants(
 ) -> list[Participant]:
     asked = select(Association).where(Association.study_id == study.id)
     states = {row.silo_id: row.state for row in session.scalars(asked)}
-    folded = {silo: [row for row in updates if row.silo_id == silo and row.state == "folded"] for silo in plan.silos}
+    folded = defaultdict[str, list[StudyUpdate]](list)
+    for row in updates:
+        if row.state == "folded":
+            folded[row.silo_id].append(row)
     return [
         Participant(
             name=labels[silo],

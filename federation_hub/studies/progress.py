@@ -4,6 +4,7 @@ A silo scores the model a round *starts* from, so the score after round r is rep
 comes from a closing round that only validates.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -65,9 +66,12 @@ def public_scores(
     the score: of the global model, or ``personal`` or ``alone`` of what the site keeps beside it.
     """
     found: dict[int, dict[str, float]] = {}
+    begun: dict[int, list[StudyRound]] = defaultdict(list)
+    for entry in rounds:
+        begun[entry.number].append(entry)
     for update in updates:
         value = ((update.report or {}).get(of) or {}).get("value")
-        place = model_of(update, rounds)
+        place = model_of(update, begun[update.number if update.started is None else update.started])
         if value is not None and place is not None and update.state != "rejected":
             found.setdefault(place, {})[update.silo_id] = float(value)
     return {place: values for place, values in found.items() if len(values) >= minimum_sites}
@@ -91,21 +95,23 @@ def round_rows(
     ``labels`` names every site; ``shown`` are the silos whose own scores may be seen, in the order of columns.
     """
 
-    def row(number: int, label: str, words: str, after: Mapping[str, float], own: Sequence[StudyUpdate]) -> RoundRow:
-        counted, others = (_names(own, states, labels) for states in (("folded",), NOT_COUNTED))
+    def row(number: int, label: str, words: str, after: Mapping[str, float], told: Sequence[StudyUpdate]) -> RoundRow:
+        counted, others = (_names(told, states, labels) for states in (("folded",), NOT_COUNTED))
         values = tuple(after.get(silo) for silo in shown)
         return RoundRow(number, label, words, counted, others, values, mean(after.values()))
 
+    own: dict[tuple[int, int], list[StudyUpdate]] = defaultdict(list)
+    for update in updates:
+        own[update.number, update.attempt].append(update)
     rows = [row(0, "start", "before training", scores[0], ())] if 0 in scores else []
     for entry in sorted(rounds, key=lambda found: (found.number, found.attempt)):
         if entry.validate_only:
             continue
-        own = [update for update in updates if (update.number, update.attempt) == (entry.number, entry.attempt)]
         label = str(entry.number) if entry.attempt == 1 else f"{entry.number}, attempt {entry.attempt}"
         after = scores.get(entry.number, {}) if entry.state == "committed" else {}
-        told = entry.state == "abandoned" and entry.code in _ENDED
-        words = f"abandoned: {reason(entry.code)}" if told else state(entry.state)
-        rows.append(row(entry.number, label, words, after, own))
+        ended = entry.state == "abandoned" and entry.code in _ENDED
+        words = f"abandoned: {reason(entry.code)}" if ended else state(entry.state)
+        rows.append(row(entry.number, label, words, after, own[entry.number, entry.attempt]))
     return rows
 
 
