@@ -5,13 +5,14 @@ request and no transaction fails half-way for a lock); every column type is port
 """
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
-from threading import RLock, local
+from threading import Lock, RLock, local
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Dialect, Engine, MetaData, create_engine, event
+from blake3 import blake3
+from sqlalchemy import JSON, DateTime, Dialect, Engine, MetaData, create_engine, event, func, select
 from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
@@ -20,6 +21,11 @@ from sqlalchemy.types import TypeDecorator
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _BUSY_SECONDS = 10
+_READING: Mapping[str, dict[str, str]] = {
+    "sqlite": {"medsilo_begin": "BEGIN"},
+    # By default each statement would see what was committed up to then, not one moment for the whole session.
+    "postgresql": {"isolation_level": "REPEATABLE READ"},
+}
 
 
 def now() -> datetime:
@@ -80,9 +86,10 @@ class Database:
         self.url = make_url(url)
         self.engine = _engine(self.url)
         self._writers = sessionmaker(self.engine, expire_on_commit=False)
-        readers = self.engine.execution_options(medsilo_begin="BEGIN")
+        readers = self.engine.execution_options(**_READING.get(self.url.get_backend_name(), {}))
         self._readers = sessionmaker(readers, expire_on_commit=False)
         self._turn = _Turn() if self.url.get_backend_name() == "sqlite" else nullcontext()
+        self._at: dict[str, Lock] = {}
 
     @contextmanager
     def session(self) -> Iterator[Session]:
@@ -95,6 +102,36 @@ class Database:
         """Yield a session over one consistent snapshot that takes no write lock and is never committed."""
         with self._readers() as session:
             yield session
+
+    @contextmanager
+    def alone(self, what: str, *, patience: float) -> Iterator[bool]:
+        """Yield whether the caller alone is at something now; who else is of this process is waited for, in seconds.
+
+        On PostgreSQL alone among all processes, and one that is killed lets go; SQLite serves one process.
+        """
+        lock = self._at.setdefault(what, Lock())
+        if not lock.acquire(timeout=patience):
+            yield False
+            return
+        try:
+            with self._alone_among_processes(what) as mine:
+                yield mine
+        finally:
+            lock.release()
+
+    @contextmanager
+    def _alone_among_processes(self, what: str) -> Iterator[bool]:
+        if self.url.get_backend_name() == "sqlite":
+            yield True
+            return
+        key = int.from_bytes(blake3(what.encode()).digest(8), "big", signed=True)
+        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            mine = bool(connection.scalar(select(func.pg_try_advisory_lock(key))))
+            try:
+                yield mine
+            finally:
+                if mine:
+                    connection.execute(select(func.pg_advisory_unlock(key)))
 
     def close(self) -> None:
         """Close every pooled connection."""

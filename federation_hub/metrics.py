@@ -16,6 +16,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from federation_hub.db import Database
 from federation_hub.evaluations.tables import EstimateBlockRow, Task
+from federation_hub.leaderboards.revisions import outdated
 from federation_hub.models.tables import Model
 from federation_hub.services import EXTENSION as SERVICES
 from federation_hub.services import Services, services
@@ -81,6 +82,8 @@ class _Stock:
                 for value, count in session.execute(select(state, func.count()).group_by(state)):
                     family.add_metric([value], count)
                 yield family
+            behind = session.scalar(select(func.count()).select_from(outdated().subquery())) or 0
+            yield GaugeMetricFamily("medsilo_boards_outdated", "Boards that wait to be computed", value=behind)
 
 
 def install(app: Flask) -> None:

@@ -1,6 +1,7 @@
-"""What has to happen although nobody asks: leases run out, and uploads nobody continues are thrown away."""
+"""What has to happen although nobody asks: leases run out, uploads end unfinished, boards were left out of date."""
 
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from threading import Event, Thread
 
@@ -12,8 +13,9 @@ from federation_hub.accounts import devices, identities, sessions
 from federation_hub.accounts.sessions import Lifetime
 from federation_hub.db import now
 from federation_hub.entries.service import lift_embargoes
-from federation_hub.evaluations.boards import refresh_boards
 from federation_hub.evaluations.leases import expire
+from federation_hub.leaderboards.revisions import outdate
+from federation_hub.leaderboards.upkeep import catch_up
 from federation_hub.services import Services
 from federation_hub.silos.keys import forget_nonces
 from federation_hub.storage.tables import Upload
@@ -41,23 +43,27 @@ class Sweeper:
 
     def _run(self) -> None:
         pause = min(max(self._services.config.lease_seconds / 4, 0.5), 15)
+        self._try(catch_up)
         while not self._stopping.wait(pause):
-            try:
-                sweep(self._services)
-            except Exception:
-                # A database that is locked or away now is swept next time.
-                _log.warning("sweep-failed", exc_info=True)
+            self._try(sweep)
+
+    def _try(self, work: Callable[[Services], None]) -> None:
+        try:
+            work(self._services)
+        except Exception:
+            # A database that is locked or away now is swept next time.
+            _log.warning("sweep-failed", exc_info=True)
 
 
 def sweep(services: Services) -> None:
-    """Offer lapsed tasks again, wake the studies concerned, and throw away uploads left for days."""
+    """Offer lapsed tasks again, wake the studies concerned, throw away old uploads, and compute boards left behind."""
     services.seen.write(services.database)
     with services.database.session() as session:
         forget_nonces(session, now())
         sessions.forget_old(session, Lifetime.of(services.config), now())
         devices.forget_old(session, now())
         identities.forget_old(session, now())
-        refresh_boards(session, services, lift_embargoes(session, now()))
+        outdate(session, lift_embargoes(session, now()))
         idempotency.forget_old(session, now())
         lapsed = {task.study_id for task in expire(session, services, now())}
         old = session.scalars(
@@ -71,3 +77,4 @@ def sweep(services: Services) -> None:
     for study_id in lapsed - {None}:
         if services.engine is not None and study_id is not None:
             services.engine.notify(study_id)
+    catch_up(services)

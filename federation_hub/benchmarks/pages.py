@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from federation_hub.benchmarks.service import newest_versions
 from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.leaderboards.board import Board, Entry
-from federation_hub.leaderboards.reading import read_board
+from federation_hub.leaderboards.kept import board_of
 from federation_hub.leaderboards.service import latest
 from federation_hub.leaderboards.view import Row, board_axis, draw
 from federation_hub.paging import page as listed
@@ -61,7 +61,7 @@ def benchmarks() -> str:
 def _card(session: Session, benchmark: Benchmark) -> BenchmarkCard:
     definition = read_stored(BenchmarkDefinition, benchmark.definition)
     snapshot = latest(session, benchmark.name, benchmark.version)
-    board = read_board(snapshot.body) if snapshot is not None else None
+    board = board_of(snapshot) if snapshot is not None else None
     ranked = board is not None and board.ranked
     return BenchmarkCard(
         name=definition.name,
@@ -84,6 +84,8 @@ def _facts(board: Board | None, definition: BenchmarkDefinition) -> str:
 
 
 def _caption(board: Board) -> str:
+    if len(board.entries) == 1:
+        return "The only model so far"
     leaders = sum(entry.group == 1 for entry in board.entries)
     return "One model leads" if leaders == 1 else f"{leaders} models lead together: they cannot be told apart"
 

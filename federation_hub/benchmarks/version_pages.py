@@ -12,8 +12,8 @@ from federation_hub.benchmarks.fingerprint import FingerprintAnswer, fingerprint
 from federation_hub.benchmarks.service import find, versions
 from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.evaluations.members import Member, members
-from federation_hub.leaderboards.reading import read_board
-from federation_hub.leaderboards.service import latest
+from federation_hub.leaderboards.kept import board_of
+from federation_hub.leaderboards.service import WITHOUT_BOARD, latest
 from federation_hub.leaderboards.tables import Snapshot
 from federation_hub.paging import page as listed
 from federation_hub.services import services
@@ -194,14 +194,18 @@ def _facts(definition: BenchmarkDefinition) -> tuple[tuple[str, str], ...]:
 def _boards(session: Session, row: Benchmark, standing: Snapshot | None) -> tuple[list[BoardRow], str | None]:
     """Return a page of a version's boards, the one that stands before all others, and where the next page begins."""
     query = asked_page(BOARDS_SHOWN)
-    earlier = select(Snapshot).where(Snapshot.benchmark_id == row.id, Snapshot.superseded_by.is_not(None))
+    earlier = (
+        select(Snapshot)
+        .where(Snapshot.benchmark_id == row.id, Snapshot.superseded_by.is_not(None))
+        .options(*WITHOUT_BOARD)
+    )
     found = listed(session, earlier, query, Snapshot.created, Snapshot.digest, newest_first=True)
     first = [standing] if standing is not None and query.cursor is None else []
     return [_board(snapshot) for snapshot in (*first, *found.rows)], found.next
 
 
 def _board(snapshot: Snapshot) -> BoardRow:
-    board = read_board(snapshot.body)
+    board = board_of(snapshot)
     standing = snapshot.superseded_by is None
     return BoardRow(snapshot.digest, minute(snapshot.created), board.site_count, len(board.entries), standing)
 

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from federation_hub.client.connection import Connection
 from federation_hub.client.settings import load_settings, read_token
+from federation_hub.client.study_pages import joined
 from federation_hub.client.uploads import Progress, upload
 from silo_node.wire.benchmarks import BenchmarkDefinition
 from silo_node.wire.digests import digest_file
@@ -141,7 +142,7 @@ class Hub:
 
     def entries(self, digest: str) -> list[Record]:
         """Return where a model of one's own stands on each benchmark, site by site, and what was released of it."""
-        return _items(self.connection.get(f"/models/{digest}/entries"), "entries")
+        return self._all(f"/models/{digest}/entries", "entries")
 
     def follow(self, digest: str, *, every: float = 2.0) -> Iterator[list[Record]]:
         """Yield a model's entries again and again, ``every`` seconds, until nothing more comes by itself."""
@@ -160,7 +161,7 @@ class Hub:
     def matrix(self, benchmark: str, version: int | None = None) -> Record:
         """Return where every model stands at every site; needs to be the benchmark's owner."""
         chosen = version or int(self.benchmark(benchmark)["definition"]["version"])
-        return cast(Record, self.connection.get(f"/benchmarks/{benchmark}/{chosen}/matrix"))
+        return self._whole(f"/benchmarks/{benchmark}/{chosen}/matrix", "models")
 
     def matrix_frame(self, benchmark: str, version: int | None = None) -> pandas.DataFrame:
         """Return the matrix as a pandas table of states, models by sites. Needs pandas."""
@@ -189,9 +190,14 @@ class Hub:
         """Dispute a hospital's result: it leaves the board until the benchmark's owner has decided."""
         return cast(Record, self.connection.post(f"/evaluations/{evaluation_id}/dispute", {"reason": reason}))
 
-    def settle(self, evaluation_id: str, *, uphold: bool, reason: str | None = None) -> Record:
-        """Uphold a disputed result or withdraw it; needs to be the benchmark's owner, and not the one who disputed."""
-        body = {"uphold": uphold, "reason": reason}
+    def settle(
+        self, evaluation_id: str, *, uphold: bool, reason: str | None = None, because: str | None = None
+    ) -> Record:
+        """Uphold a disputed result or withdraw it; needs to be the benchmark's owner, and not the one who disputed.
+
+        ``because`` says why in words, for those the result concerns; a result that is upheld needs it.
+        """
+        body = {"uphold": uphold, "reason": reason, "because": because}
         return cast(Record, self.connection.post(f"/evaluations/{evaluation_id}/settlement", body))
 
     def models(self, benchmark: str | None = None) -> list[Record]:
@@ -251,8 +257,12 @@ class Hub:
         return self._all("/studies", "studies")
 
     def study(self, study_id: str) -> Record:
-        """Return a study with its rounds and updates."""
-        return cast(Record, self.connection.get(f"/studies/{study_id}"))
+        """Return a study with all of its rounds and updates."""
+        found = cast(Record, self.connection.get(f"/studies/{study_id}"))
+        while found.get("next") is not None:
+            more = cast(Record, self.connection.get(f"/studies/{study_id}", cursor=found["next"]))
+            found = joined(found, more)
+        return found
 
     def study_privacy(self, study_id: str) -> Record:
         """Return a study's claim sheet: what its differential privacy is worth, and what it does not cover."""
@@ -317,14 +327,16 @@ class Hub:
 
     def _all(self, path: str, key: str, **query: str | None) -> list[Record]:
         """Return a whole list, page by page."""
-        found: list[Record] = []
-        cursor: str | None = None
-        while True:
-            answer = self.connection.get(path, **query, cursor=cursor)
-            found += _items(answer, key)
-            cursor = answer.get("next")
-            if cursor is None:
-                return found
+        return _items(self._whole(path, key, **query), key)
+
+    def _whole(self, path: str, key: str, **query: str | None) -> Record:
+        """Return the answer of a list with all of its pages together."""
+        answer = cast(Record, self.connection.get(path, **query))
+        found, cursor = _items(answer, key), answer.get("next")
+        while cursor is not None:
+            more = cast(Record, self.connection.get(path, **query, cursor=cursor))
+            found, cursor = found + _items(more, key), more.get("next")
+        return {**answer, key: found, "next": None}
 
 
 def _submission(**values: Any) -> ModelSubmission:

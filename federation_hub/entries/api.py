@@ -11,22 +11,24 @@ from federation_hub.entries.messages import EntryList, EntrySettings, EntryView,
 from federation_hub.entries.service import entry_of, show
 from federation_hub.entries.tables import Entry
 from federation_hub.entries.views import entries_view, entry_view
-from federation_hub.evaluations.boards import refresh_boards
 from federation_hub.evaluations.disputes import owns
 from federation_hub.evaluations.service import plan_evaluations
+from federation_hub.leaderboards.revisions import outdate
+from federation_hub.leaderboards.upkeep import changing_boards
 from federation_hub.models.service import model_of_digest
 from federation_hub.models.tables import Model
+from federation_hub.paging import PageQuery
 from federation_hub.services import services
 from silo_node.wire.errors import MedSiloError
 
 blueprint = Blueprint("entries", __name__)
 
 
-@route(blueprint, "GET", "/models/<digest>/entries", returns=EntryList, roles=PERSON)
-def model_entries(digest: str) -> EntryList:
+@route(blueprint, "GET", "/models/<digest>/entries", query=PageQuery, returns=EntryList, roles=PERSON)
+def model_entries(digest: str, query: PageQuery) -> EntryList:
     """Tell a model's owner where it stands, site by site, and what was released of it."""
     with services().database.reading() as session:
-        return entries_view(session, _own_model(session, digest))
+        return entries_view(session, _own_model(session, digest), query)
 
 
 @route(
@@ -40,12 +42,12 @@ def model_entries(digest: str) -> EntryList:
 def show_entry(name: str, version: int, digest: str, body: Showing) -> EntryView:
     """Make a private entry of one's own public, now or from a date on."""
     hub, actor = services(), current_actor()
-    with hub.database.session() as session:
+    with changing_boards(hub) as session:
         benchmark, model, entry = _entry(session, name, version, digest)
         if model.owner_organisation_id != actor.organisation_id:
             raise MedSiloError("model-unknown")
         show(session, entry, actor, until=body.embargo_until)
-        refresh_boards(session, hub, [benchmark])
+        outdate(session, [benchmark])
         return entry_view(session, model, benchmark)
 
 
@@ -60,7 +62,7 @@ def show_entry(name: str, version: int, digest: str, body: Showing) -> EntryView
 def set_entry(name: str, version: int, digest: str, body: EntrySettings) -> EntrySettings:
     """Set an entry's priority, or whether it is a baseline; what is not given stays as it is."""
     hub, actor = services(), current_actor()
-    with hub.database.session() as session:
+    with changing_boards(hub) as session:
         benchmark, _, entry = _entry(session, name, version, digest)
         if not owns(benchmark, actor):
             raise MedSiloError("not-permitted")
@@ -71,7 +73,7 @@ def set_entry(name: str, version: int, digest: str, body: EntrySettings) -> Entr
             entry.baseline = body.baseline
             record(session, actor, "entry.baseline", entry.id, None, "yes" if body.baseline else "no")
         plan_evaluations(session, benchmark)
-        refresh_boards(session, hub, [benchmark])
+        outdate(session, [benchmark])
         return EntrySettings(priority=entry.priority, baseline=entry.baseline)
 
 

@@ -63,6 +63,7 @@ class EntryList(Message):
     """A model's entries on all benchmarks."""
 
     entries: tuple[EntryView, ...]
+    next: str | None = None
 
 
 class Showing(Message):

@@ -18,7 +18,8 @@ from federation_hub.entries.forms import NewEntry
 from federation_hub.entries.rules import phase_at
 from federation_hub.entries.service import entry_of, show
 from federation_hub.entries.views import entries_view
-from federation_hub.evaluations.boards import refresh_boards
+from federation_hub.leaderboards.revisions import outdate
+from federation_hub.leaderboards.upkeep import changing_boards
 from federation_hub.models import service as models
 from federation_hub.models.submission import submit
 from federation_hub.models.tables import Model
@@ -38,6 +39,7 @@ from silo_node.wire.transfers import BlobReference, UploadRequest
 blueprint = Blueprint("entry_pages", __name__)
 RESEARCHER = frozenset({"researcher"})
 _BLOCK = 1024 * 1024
+ENTRIES_SHOWN = 20
 STEPS = ("Benchmark", "Bundle", "Card", "Where it is")
 
 
@@ -117,9 +119,25 @@ def own_model(digest: str) -> str:
     """Step four: where it is, hospital by hospital, and what was released."""
     with services().database.reading() as session:
         model = _own(models.model_of_digest(session, digest))
-        entries = entries_view(session, model).entries
-        live = model.state == "checking" or any(not entry.settled for entry in entries)
-        return page("submit/model.html", steps=STEPS, step=4, model=model, entries=entries, at=now(), live=live)
+        found = entries_view(session, model, asked_page(ENTRIES_SHOWN))
+        # A benchmark's owner who has to decide may do so at any moment.
+        live = model.state == "checking" or any(
+            not entry.settled or entry.consent == "requested" for entry in found.entries
+        )
+        asked = {(entry.benchmark, entry.benchmark_version) for entry in found.entries}
+        questions = {key: find(session, *key).definition for key in asked}
+        return page(
+            "submit/model.html",
+            steps=STEPS,
+            step=4,
+            model=model,
+            entries=found.entries,
+            next=found.next,
+            titles={key: question["title"] for key, question in questions.items()},
+            provenances=sorted({question["provenance"] for question in questions.values()}),
+            at=now(),
+            live=live,
+        )
 
 
 @signed_in(blueprint, "POST", "/account/models/<digest>/withdraw", roles=RESEARCHER)
@@ -127,9 +145,9 @@ def withdraw_model(digest: str) -> AnyResponse:
     """Withdraw a model; its past results stay on record."""
     read_form(Nothing)
     hub = services()
-    with hub.database.session() as session:
+    with changing_boards(hub) as session:
         model = _own(models.model_of_digest(session, digest))
-        refresh_boards(session, hub, models.withdraw(session, model, current_actor()))
+        outdate(session, models.withdraw(session, model, current_actor()))
     return redirect(link("account", "models", digest), 303)
 
 
@@ -138,14 +156,14 @@ def reveal_entry(digest: str, name: str, version: int) -> AnyResponse:
     """Make a private entry public."""
     read_form(Nothing)
     hub = services()
-    with hub.database.session() as session:
+    with changing_boards(hub) as session:
         _own(models.model_of_digest(session, digest))
         benchmark = find(session, name, version)
         entry = entry_of(session, benchmark, digest)
         if entry is None:
             raise MedSiloError("model-unknown")
         show(session, entry, current_actor(), until=None)
-        refresh_boards(session, hub, [benchmark])
+        outdate(session, [benchmark])
     return redirect(link("account", "models", digest), 303)
 
 

@@ -14,22 +14,24 @@ from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.entries.messages import EntryList, EntryResult, EntrySite, EntryView
 from federation_hub.entries.service import entry_of, silent_models
 from federation_hub.entries.tables import Entry
-from federation_hub.evaluations.matrix import matrix
+from federation_hub.evaluations.matrix import grid
 from federation_hub.leaderboards.service import gather, listed
 from federation_hub.leaderboards.snapshots import BoardInputs, snapshot_bytes
 from federation_hub.models.tables import Model
+from federation_hub.paging import PageQuery, page
 from silo_node.wire.canonical import parse_object
 
 MOVING = frozenset({"waiting", "running", "held"})
 """States of a cell in which something will happen by itself, or by a person at the hospital."""
 
 
-def entries_view(session: Session, model: Model) -> EntryList:
-    """Return a model's entries with where they stand; also its places that nobody submitted it to."""
+def entries_view(session: Session, model: Model, query: PageQuery) -> EntryList:
+    """Return a page of a model's entries with where they stand; also its places that nobody submitted it to."""
     entered = select(Entry.benchmark_id).where(Entry.model_digest == model.digest)
     placed = select(Association.benchmark_id).where(Association.model_digest == model.digest)
-    rows = select(Benchmark).where(Benchmark.id.in_(entered.union(placed))).order_by(Benchmark.name, Benchmark.version)
-    return EntryList(entries=tuple(entry_view(session, model, benchmark) for benchmark in session.scalars(rows)))
+    rows = select(Benchmark).where(Benchmark.id.in_(entered.union(placed)))
+    found = page(session, rows, query, Benchmark.name, Benchmark.version)
+    return EntryList(entries=tuple(entry_view(session, model, benchmark) for benchmark in found.rows), next=found.next)
 
 
 def entry_view(session: Session, model: Model, benchmark: Benchmark) -> EntryView:
@@ -69,7 +71,7 @@ def own_result(session: Session, benchmark: Benchmark, model: Model, entry: Entr
     if best is not None:
         return EntryResult.model_validate({**told, "status": "silent", "code": "ladder-no-gain", "best": best})
     inputs = gather(session, benchmark)
-    if not any(model.digest in block.block["models"] for block in inputs.blocks):
+    if not any(model.digest in block.text and model.digest in block.block["models"] for block in inputs.blocks):
         return EntryResult.model_validate({**told, "status": "awaiting", "code": None})
     row = _row(_beside_baselines(session, inputs, model, entry), model.digest)
     numbers = {name: row.get(name) for name in ("estimate", "low", "high", "failed")}
@@ -98,8 +100,8 @@ def _row(inputs: BoardInputs, digest: str) -> dict[str, Any]:
 
 
 def _sites(session: Session, benchmark: Benchmark, model: Model) -> tuple[EntrySite, ...]:
-    found = matrix(session, benchmark, only=model.digest)
-    cells = found.models[0].cells if found.models else ()
+    found = grid(session, benchmark, [model.digest])
+    cells = next((row.cells for row in found.rows(slice(None))), ())
     return tuple(
         EntrySite(site=site.label, **cell.model_dump()) for site, cell in zip(found.sites, cells, strict=False)
     )

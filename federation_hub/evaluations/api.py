@@ -12,7 +12,6 @@ from federation_hub.benchmarks.service import find
 from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.db import now
 from federation_hub.evaluations import leases
-from federation_hub.evaluations.boards import refresh_boards
 from federation_hub.evaluations.disputes import dispute, owns, result_view, settle
 from federation_hub.evaluations.listing import visible_evaluations
 from federation_hub.evaluations.matrix import matrix, sites_asked
@@ -32,8 +31,10 @@ from federation_hub.evaluations.service import Again, plan_evaluations
 from federation_hub.evaluations.tables import EstimateBlockRow, Evaluation, Task
 from federation_hub.evaluations.tasks import own_task
 from federation_hub.hanging_up import hang_up
+from federation_hub.leaderboards.revisions import outdate
+from federation_hub.leaderboards.upkeep import changing_boards
 from federation_hub.models.messages import OfBenchmark
-from federation_hub.paging import page
+from federation_hub.paging import PageQuery, page
 from federation_hub.services import Services, services
 from federation_hub.studies.reports import examine_ahead
 from federation_hub.studies.service import consents_for
@@ -89,7 +90,7 @@ def result(task_id: str, body: Envelope) -> ResultAnswer:
         study_id = own_task(session, task_id, actor).study_id
     # An update of a gigabyte takes most of a second to read, and the database has one writer.
     finding = examine_ahead(hub, task_id, body) if study_id is not None else None
-    with hub.database.session() as session:
+    with changing_boards(hub) as session:
         answer = receive_result(session, hub, task_id=task_id, envelope=body, actor=actor, finding=finding)
     _wake(hub, study_id)
     return answer
@@ -142,25 +143,26 @@ def evaluate_again(name: str, version: int, body: Retry) -> EvaluationList:
     blueprint,
     "GET",
     "/benchmarks/<name>/<int:version>/matrix",
+    query=PageQuery,
     returns=Matrix,
     roles={"benchmark-owner", "hub-admin"},
 )
-def benchmark_matrix(name: str, version: int) -> Matrix:
+def benchmark_matrix(name: str, version: int, query: PageQuery) -> Matrix:
     """Tell the benchmark's owner where every model stands at every site, and why a cell is empty."""
     with services().database.reading() as session:
         benchmark = find(session, name, version)
         if not owns(benchmark, current_actor()):
             raise MedSiloError("not-permitted")
-        return matrix(session, benchmark)
+        return matrix(session, benchmark, query)
 
 
 @route(blueprint, "POST", "/evaluations/<evaluation_id>/dispute", body=Dispute, returns=ResultView, roles=PERSON)
 def dispute_result(evaluation_id: str, body: Dispute) -> ResultView:
     """Dispute a hospital's result for a coded reason: it leaves the board until the benchmark's owner has decided."""
     hub = services()
-    with hub.database.session() as session:
+    with changing_boards(hub) as session:
         row = dispute(session, evaluation_id, body.reason, current_actor())
-        refresh_boards(session, hub, [session.get_one(Benchmark, row.benchmark_id)])
+        outdate(session, [session.get_one(Benchmark, row.benchmark_id)])
         return result_view(row)
 
 
@@ -175,9 +177,9 @@ def dispute_result(evaluation_id: str, body: Dispute) -> ResultView:
 def settle_dispute(evaluation_id: str, body: Settlement) -> ResultView:
     """Uphold a disputed result, or withdraw it for good; whoever disputed it cannot decide."""
     hub = services()
-    with hub.database.session() as session:
-        row = settle(session, evaluation_id, uphold=body.uphold, reason=body.reason, actor=current_actor())
-        refresh_boards(session, hub, [session.get_one(Benchmark, row.benchmark_id)])
+    with changing_boards(hub) as session:
+        row = settle(session, evaluation_id, body, current_actor())
+        outdate(session, [session.get_one(Benchmark, row.benchmark_id)])
         return result_view(row)
 
 

@@ -1,9 +1,10 @@
 """A cell of the matrix of models and hospitals as people read it: a shape, words, and why there is no number."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from federation_hub.evaluations.messages import CellState, MatrixCell
 from federation_hub.web.words import reason
+from silo_node.web.formats import share
 
 STATES: dict[CellState, str] = {
     "released": "scored",
@@ -38,8 +39,8 @@ UNDER_WAY: frozenset[CellState] = frozenset({"waiting", "running", "held"})
 
 
 def words(cell: MatrixCell) -> str:
-    """Return how far a cell is, in words."""
-    return f"{cell.done} of {cell.total}" if cell.state == "running" and cell.total else STATES[cell.state]
+    """Return how far a cell is, in words. Hospitals tell it in steps, so that nobody can count cases by it."""
+    return f"{share(cell.done / cell.total)} done" if cell.state == "running" and cell.total else STATES[cell.state]
 
 
 def cause(cell: MatrixCell) -> str:
@@ -47,7 +48,6 @@ def cause(cell: MatrixCell) -> str:
     return "" if cell.code is None else CAUSES.get(cell.code) or reason(cell.code)
 
 
-def counted(cells: Sequence[MatrixCell]) -> tuple[tuple[str, int], ...]:
+def counted(states: Mapping[CellState, int]) -> tuple[tuple[str, int], ...]:
     """Return how many cells there are of each state, in words; states without any are left out."""
-    counts = ((words, sum(cell.state == state for cell in cells)) for state, words in STATES.items())
-    return tuple((words, count) for words, count in counts if count)
+    return tuple((words, states[state]) for state, words in STATES.items() if states.get(state))

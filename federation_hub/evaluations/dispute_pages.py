@@ -17,12 +17,13 @@ from federation_hub.accounts.tables import Organisation
 from federation_hub.api import current_actor
 from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.entries.service import kept_back
-from federation_hub.evaluations.boards import refresh_boards
 from federation_hub.evaluations.disputes import concerned, dispute, owns, settle
-from federation_hub.evaluations.messages import DisputeReason
+from federation_hub.evaluations.messages import Because, DisputeReason, Settlement
 from federation_hub.evaluations.rules import BLOCK
 from federation_hub.evaluations.tables import EstimateBlockRow, Evaluation
 from federation_hub.leaderboards.publication import sites_of_benchmark
+from federation_hub.leaderboards.revisions import outdate
+from federation_hub.leaderboards.upkeep import changing_boards
 from federation_hub.models.tables import Model
 from federation_hub.services import services
 from federation_hub.web.rendering import link, page
@@ -46,12 +47,13 @@ class DisputeForm(Form):
 
 
 class SettlementForm(Form):
-    """Whether a disputed result stands after all; if not, for which reason."""
+    """Whether a disputed result stands after all, and why; if not, for which reason."""
 
     uphold: bool
     reason: DisputeReason | None = None
+    because: Because | None = None
 
-    @field_validator("reason", mode="before")
+    @field_validator("reason", "because", mode="before")
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return None if value == "" else value
@@ -69,6 +71,7 @@ class ResultPage:
     sentence: str
     reason: str | None
     disputed_by: str | None
+    decision: str | None
     path: str
     public_path: str | None
     board_path: str
@@ -93,9 +96,9 @@ def result(evaluation_id: str) -> str:
 def dispute_result(evaluation_id: str) -> AnyResponse:
     """Dispute a result: it leaves the board until the benchmark's owner has decided."""
     form, hub = read_form(DisputeForm), services()
-    with hub.database.session() as session:
+    with changing_boards(hub) as session:
         row = dispute(session, evaluation_id, form.reason, current_actor())
-        refresh_boards(session, hub, [session.get_one(Benchmark, row.benchmark_id)])
+        outdate(session, [session.get_one(Benchmark, row.benchmark_id)])
     return redirect(link("account", "evaluations", evaluation_id), 303)
 
 
@@ -103,9 +106,10 @@ def dispute_result(evaluation_id: str) -> AnyResponse:
 def settle_dispute(evaluation_id: str) -> AnyResponse:
     """Let a disputed result stand again, or withdraw it for good."""
     form, hub = read_form(SettlementForm), services()
-    with hub.database.session() as session:
-        row = settle(session, evaluation_id, uphold=form.uphold, reason=form.reason, actor=current_actor())
-        refresh_boards(session, hub, [session.get_one(Benchmark, row.benchmark_id)])
+    decision = Settlement(uphold=form.uphold, reason=form.reason, because=form.because)
+    with changing_boards(hub) as session:
+        row = settle(session, evaluation_id, decision, current_actor())
+        outdate(session, [session.get_one(Benchmark, row.benchmark_id)])
     return redirect(link("account", "evaluations", evaluation_id), 303)
 
 
@@ -123,6 +127,7 @@ def _view(session: Session, evaluation: Evaluation, benchmark: Benchmark, actor:
         sentence=SENTENCES[state],
         reason=row.reason if row is not None else None,
         disputed_by=_organisation(session, row.disputed_organisation_id if row is not None else None),
+        decision=row.decision if row is not None else None,
         path=link("account", "evaluations", evaluation.id),
         public_path=link("evaluations", evaluation.id) if site.shown else None,
         board_path=link("benchmarks", benchmark.name, benchmark.version, "leaderboard"),

@@ -6,7 +6,8 @@ from sqlalchemy.orm import Session
 from federation_hub.accounts.actors import Actor
 from federation_hub.accounts.audit import record
 from federation_hub.benchmarks.tables import Benchmark
-from federation_hub.evaluations.messages import ResultView
+from federation_hub.errors import MalformedMessage
+from federation_hub.evaluations.messages import ResultView, Settlement
 from federation_hub.evaluations.rules import BLOCK
 from federation_hub.evaluations.tables import EstimateBlockRow, Evaluation
 from federation_hub.models.tables import Model
@@ -33,20 +34,28 @@ def dispute(session: Session, evaluation_id: str, reason: str, actor: Actor) -> 
     if row.state == "disputed":
         raise MedSiloError("already-disputed")
     _move(session, row, "dispute", actor, reason)
-    row.disputed_by, row.disputed_organisation_id = actor.id, actor.organisation_id
+    row.disputed_by, row.disputed_organisation_id, row.decision = actor.id, actor.organisation_id, None
     return row
 
 
-def settle(session: Session, evaluation_id: str, *, uphold: bool, reason: str | None, actor: Actor) -> EstimateBlockRow:
-    """Let a disputed result stand again, or withdraw it; raises ``same-person`` for whoever disputed it."""
+def settle(session: Session, evaluation_id: str, decision: Settlement, actor: Actor) -> EstimateBlockRow:
+    """Let a disputed result stand again, or withdraw it.
+
+    Raises ``same-person`` for whoever disputed it, ``malformed-message`` where it shall stand and nobody says why.
+    """
     row, benchmark = _result(session, evaluation_id)
     if not owns(benchmark, actor):
         raise MedSiloError("not-found")
-    if uphold and actor.id == row.disputed_by:
+    if decision.uphold and actor.id == row.disputed_by:
         raise PolicyRefusal("same-person")
-    if uphold:
+    if decision.uphold and decision.because is None:
+        raise MalformedMessage(fields=("because",))
+    if decision.uphold:
         _refuse_second(session, row)
-    _move(session, row, "uphold" if uphold else "withdraw", actor, None if uphold else reason or row.reason)
+        _move(session, row, "uphold", actor, None)
+    else:
+        _move(session, row, "withdraw", actor, decision.reason or row.reason)
+    row.decision = decision.because
     return row
 
 
@@ -75,7 +84,13 @@ def disputed_results(session: Session, actor: Actor) -> list[tuple[EstimateBlock
 def result_view(row: EstimateBlockRow) -> ResultView:
     """Return a result as people see it."""
     return ResultView.model_validate(
-        {"digest": row.digest, "state": row.state, "reason": row.reason, "received": row.received}
+        {
+            "digest": row.digest,
+            "state": row.state,
+            "reason": row.reason,
+            "received": row.received,
+            "decision": row.decision,
+        }
     )
 
 

@@ -1,12 +1,13 @@
 """Where every model stands at every site, and why a cell is empty: a pure rule over what was asked and answered."""
 
-from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from pydantic_core import from_json
+from sqlalchemy import ColumnElement, Select, Text, case, cast, select, true
+from sqlalchemy.orm import Session, defer
 
 from benchmarks.statistics.rules import BenchmarkRules, benchmark_rules
 from federation_hub.accounts.tables import Organisation
@@ -14,11 +15,12 @@ from federation_hub.associations.tables import Association
 from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.entries.tables import Entry
 from federation_hub.evaluations.messages import CellState, Matrix, MatrixCell, MatrixRow, MatrixSite
-from federation_hub.evaluations.service import Candidate, groups_to_evaluate, is_baseline
-from federation_hub.evaluations.tables import EstimateBlockRow, Evaluation, Task
+from federation_hub.evaluations.tables import EstimateBlockRow, Evaluation, Task, block_text
 from federation_hub.leaderboards.publication import sites_of_benchmark
 from federation_hub.models.tables import Model
+from federation_hub.paging import PageQuery, page
 from federation_hub.silos.tables import Cohort, Silo
+from silo_node.wire.models import Visibility
 
 _BY_BLOCK: Mapping[str, CellState] = {"accepted": "released", "disputed": "disputed", "withdrawn": "withdrawn"}
 
@@ -58,18 +60,79 @@ class Site:
     """Newest first, without cancelled ones."""
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A model that has its place on a benchmark version, or has asked for it."""
+
+    digest: str
+    name: str
+    organisation: str
+    version: int
+    consent: str
+    attempt: int | None
+    phase: str | None
+    visibility: Visibility
+    priority: int
+    baseline: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Models by sites; a cell is worked out when somebody looks at it, for there may be a million."""
+
+    sites: tuple[Site, ...]
+    models: tuple[Listed, ...]
+
+    def kept(self, sites: Collection[str], models: Collection[str]) -> "Grid":
+        """Return the grid of some sites and models, by their ids and digests."""
+        return Grid(
+            tuple(site for site in self.sites if site.silo_id in sites),
+            tuple(model for model in self.models if model.digest in models),
+        )
+
+    def rows(self, part: slice) -> tuple[MatrixRow, ...]:
+        """Return the rows of some of the models."""
+        asked = self._asked()
+        return tuple(
+            _row(model, [_cell(model.digest, *found) for found in self._found(model, asked)])
+            for model in self.models[part]
+        )
+
+    def states(self) -> Counter[CellState]:
+        """Return how many cells are in each state."""
+        asked = self._asked()
+        return Counter(_stands(model.digest, *found)[0] for model in self.models for found in self._found(model, asked))
+
+    def _asked(self) -> list[dict[str, list[Asked]]]:
+        """Return what was asked of each site by model: looking through all of it for each cell takes too long."""
+        every: list[dict[str, list[Asked]]] = []
+        for site in self.sites:
+            every.append(defaultdict(list))
+            for asked in site.asked:
+                for model in asked.models:
+                    every[-1][model].append(asked)
+        return every
+
+    def _found(
+        self, model: Listed, asked: Sequence[Mapping[str, Sequence[Asked]]]
+    ) -> Iterator[tuple[Sequence[Asked], str | None]]:
+        missing = "consent-waiting" if model.consent == "requested" else None
+        for site, by_model in zip(self.sites, asked, strict=True):
+            yield by_model.get(model.digest, ()), site.missing or missing
+
+
 def cell(model: str, site: Site, missing: str | None) -> MatrixCell:
     """Return where a model stands at a site; ``missing`` is why the model is asked of no site, if so.
 
     A result that counts goes first, then one in dispute, then whatever was asked last.
     """
-    mine = [asked for asked in site.asked if model in asked.models]
-    counted = next((asked for state in ("accepted", "disputed") for asked in mine if asked.result == state), None)
-    last = counted or next((asked for asked in mine if asked.result != "superseded"), None)
+    return _cell(model, [asked for asked in site.asked if model in asked.models], site.missing or missing)
+
+
+def _cell(model: str, mine: Sequence[Asked], missing: str | None) -> MatrixCell:
+    state, code, last = _stands(model, mine, missing)
     if last is None:
-        code = site.missing or missing
-        return MatrixCell(state="waiting" if code is None else "missing", code=code)
-    state, code = ("declined", last.refused[model]) if model in last.refused else _state(last)
+        return MatrixCell(state=state, code=code)
     return MatrixCell(
         state=state,
         code=code,
@@ -78,6 +141,16 @@ def cell(model: str, site: Site, missing: str | None) -> MatrixCell:
         total=last.total,
         attempt=last.attempt,
     )
+
+
+def _stands(model: str, mine: Sequence[Asked], missing: str | None) -> tuple[CellState, str | None, Asked | None]:
+    counted = next((asked for state in ("accepted", "disputed") for asked in mine if asked.result == state), None)
+    last = counted or next((asked for asked in mine if asked.result != "superseded"), None)
+    if last is None:
+        return "waiting" if missing is None else "missing", missing, None
+    if model in last.refused:
+        return "declined", last.refused[model], last
+    return *_state(last), last
 
 
 def _state(asked: Asked) -> tuple[CellState, str | None]:
@@ -93,18 +166,22 @@ def _state(asked: Asked) -> tuple[CellState, str | None]:
     return ("running" if asked.task_state in ("claimed", "running", "reported") else "waiting"), asked.code
 
 
-def matrix(session: Session, benchmark: Benchmark, only: str | None = None) -> Matrix:
-    """Return the matrix of a benchmark version as its owner sees it; ``only`` one model's row where it is named."""
-    models = _models(session, benchmark)
-    chosen = _chosen(models)
-    sites = _sites(session, benchmark)
-    rows = [_row(row, sites, chosen) for row in models if only in (None, row.model.digest)]
+def matrix(session: Session, benchmark: Benchmark, query: PageQuery) -> Matrix:
+    """Return a page of the matrix of a benchmark version as its owner sees it, the models in the order they came."""
+    found = page(session, _places(benchmark), query, Association.created, Association.id)
+    shown = grid(session, benchmark, [place.model_digest or "" for place in found.rows])
     return Matrix(
         benchmark=benchmark.name,
         benchmark_version=benchmark.version,
-        sites=tuple(MatrixSite(label=site.label, silo_id=site.silo_id) for site in sites),
-        models=tuple(rows),
+        sites=tuple(MatrixSite(label=site.label, silo_id=site.silo_id) for site in shown.sites),
+        models=shown.rows(slice(None)),
+        next=found.next,
     )
+
+
+def grid(session: Session, benchmark: Benchmark, models: Collection[str] | None = None) -> Grid:
+    """Return where models stand at the sites of a benchmark version: all, or those named by digest."""
+    return Grid(tuple(_sites(session, benchmark, models)), tuple(_listed(session, benchmark, models)))
 
 
 def sites_asked(session: Session, benchmark: Benchmark) -> list[Silo]:
@@ -123,71 +200,60 @@ def sites_asked(session: Session, benchmark: Benchmark) -> list[Silo]:
     return list(session.scalars(rows).unique())
 
 
-@dataclass(frozen=True, slots=True)
-class _Listed:
-    model: Model
-    organisation: str
-    consent: str
-    entry: Entry | None
-
-
-def _models(session: Session, benchmark: Benchmark) -> list[_Listed]:
-    rows = session.execute(
-        select(Model, Organisation.name, Association.state, Entry)
-        .join(Association, Association.model_digest == Model.digest)
-        .join(Organisation, Organisation.id == Model.owner_organisation_id)
-        .outerjoin(Entry, (Entry.model_digest == Model.digest) & (Entry.benchmark_id == benchmark.id))
+def _places(benchmark: Benchmark) -> Select[Association]:
+    return (
+        select(Association)
+        .join(Model, Model.digest == Association.model_digest)
         .where(
             Association.benchmark_id == benchmark.id,
             Association.state.in_(("requested", "approved")),
             Model.state == "accepted",
         )
-        .order_by(Association.created, Model.digest)
     )
-    return [_Listed(*row) for row in rows]
 
 
-def _chosen(models: Sequence[_Listed]) -> frozenset[str]:
-    approved = sorted(
-        (row for row in models if row.consent == "approved"), key=lambda row: (row.model.created, row.model.digest)
+def _listed(session: Session, benchmark: Benchmark, models: Collection[str] | None) -> list[Listed]:
+    # Columns and not whole rows: of a model's card two words are wanted, and there may be thousands of models.
+    columns = (
+        *(Model.digest, Model.card["name"].as_string(), Organisation.name, Model.version, Association.state),
+        *(Entry.attempt, Entry.phase, Entry.visibility, Entry.priority),
+        *(Entry.baseline, Model.card["baseline"].as_boolean()),
     )
-    candidates = [
-        Candidate(
-            row.model.digest,
-            row.model.size,
-            is_baseline(row.model, row.entry),
-            age,
-            priority=row.entry.priority if row.entry else 0,
+    wanted = (
+        _places(benchmark)
+        .join(Organisation, Organisation.id == Model.owner_organisation_id)
+        .outerjoin(Entry, (Entry.model_digest == Model.digest) & (Entry.benchmark_id == benchmark.id))
+        .with_only_columns(*columns, maintain_column_froms=True)
+        .order_by(Association.created, Association.id)
+    )
+    rows = session.execute(wanted if models is None else wanted.where(Model.digest.in_(models)))
+    return [
+        Listed(
+            *(digest, name, home, version, consent, attempt, phase, visibility or "public", priority or 0),
+            baseline=bool(of_card if said is None else said),
         )
-        for age, row in enumerate(approved)
+        for digest, name, home, version, consent, attempt, phase, visibility, priority, said, of_card in rows
     ]
-    return frozenset(candidate.digest for group in groups_to_evaluate(candidates) for candidate in group)
 
 
-def _row(listed: _Listed, sites: Sequence[Site], chosen: Collection[str]) -> MatrixRow:
-    model, entry = listed.model, listed.entry
-    missing = "consent-waiting" if listed.consent == "requested" else None
-    if missing is None and model.digest not in chosen:
-        missing = "block-full"
-    return MatrixRow.model_validate(
-        {
-            "model": model.digest,
-            "name": model.card["name"],
-            "organisation": listed.organisation,
-            "version": model.version,
-            "attempt": entry.attempt if entry else None,
-            "phase": entry.phase if entry else None,
-            "visibility": entry.visibility if entry else "public",
-            "priority": entry.priority if entry else 0,
-            "baseline": is_baseline(model, entry),
-            "cells": tuple(cell(model.digest, site, missing) for site in sites),
-        }
+def _row(model: Listed, cells: Iterable[MatrixCell]) -> MatrixRow:
+    return MatrixRow(
+        model=model.digest,
+        name=model.name,
+        organisation=model.organisation,
+        version=model.version,
+        attempt=model.attempt,
+        phase=model.phase,
+        visibility=model.visibility,
+        priority=model.priority,
+        baseline=model.baseline,
+        cells=tuple(cells),
     )
 
 
-def _sites(session: Session, benchmark: Benchmark) -> list[Site]:
+def _sites(session: Session, benchmark: Benchmark, models: Collection[str] | None) -> list[Site]:
     labels = sites_of_benchmark(session, benchmark.name)
-    asked = _asked(session, benchmark)
+    asked = _asked(session, benchmark, models)
     rows = session.execute(
         select(Cohort, Silo, Association.state)
         .join(Silo, Silo.id == Cohort.silo_id)
@@ -214,17 +280,22 @@ def _missing(cohort: Cohort, silo: Silo, consent: str) -> str | None:
     return "too-few-cases" if cohort.test_cases == 0 else None
 
 
-def _asked(session: Session, benchmark: Benchmark) -> dict[str, list[Asked]]:
+def _asked(session: Session, benchmark: Benchmark, models: Collection[str] | None) -> dict[str, list[Asked]]:
     rules = benchmark_rules(benchmark.definition, digest=benchmark.digest)
+    said = block_text()
+    # Only a block that has no value somewhere is worth reading for the reason.
+    without_value = case((said.contains('"undefined"'), said), else_=None)
+    block = EstimateBlockRow
     rows = session.execute(
-        select(Evaluation, Task, EstimateBlockRow)
+        select(Evaluation, Task, block.state, block.reason, without_value)
         .outerjoin(Task, Task.evaluation_id == Evaluation.id)
-        .outerjoin(EstimateBlockRow, EstimateBlockRow.evaluation_id == Evaluation.id)
-        .where(Evaluation.benchmark_id == benchmark.id, Evaluation.state != "cancelled")
+        .outerjoin(block, block.evaluation_id == Evaluation.id)
+        .where(Evaluation.benchmark_id == benchmark.id, Evaluation.state != "cancelled", _any_of(models))
         .order_by(Evaluation.created.desc(), Evaluation.id)
+        .options(defer(Task.body))
     )
     found: dict[str, list[Asked]] = defaultdict(list)
-    for evaluation, task, block in rows:
+    for evaluation, task, result, reason, text in rows:
         found[evaluation.cohort_id].append(
             Asked(
                 evaluation_id=evaluation.id,
@@ -236,13 +307,20 @@ def _asked(session: Session, benchmark: Benchmark) -> dict[str, list[Asked]]:
                 held=task.held if task else False,
                 done=task.progress_done if task else 0,
                 total=task.progress_total if task else 0,
-                result=block.state if block else None,
-                reason=block.reason if block else None,
-                undefined=undefined_reason(block.block, rules) if block else None,
+                result=result,
+                reason=reason,
+                undefined=undefined_reason(from_json(text), rules) if text is not None else None,
                 refused=evaluation.refused,
             )
         )
     return found
+
+
+def _any_of(models: Collection[str] | None) -> ColumnElement[bool]:
+    """Choose the evaluations of one model in the database; of several, all are read, and those of others unheeded."""
+    if models is None or len(models) != 1:
+        return true()
+    return cast(Evaluation.models, Text).contains(next(iter(models)), autoescape=True)
 
 
 def undefined_reason(block: Mapping[str, Any], rules: BenchmarkRules) -> str | None:

@@ -1,7 +1,9 @@
 """What people see of evaluations."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from silo_node.wire.base import Code, Digest, Identifier, Message, Name
 from silo_node.wire.models import Visibility
@@ -13,6 +15,9 @@ DisputeReason = Literal[
     "labels-wrong", "cohort-wrong", "model-wrong", "trained-on-test-data", "software-fault", "implausible"
 ]
 """Why a result should not stand."""
+
+Because = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]+$")]
+"""Why somebody decided as he did, in his own words: written at the hub, never by a silo."""
 
 CellState = Literal[
     "released", "undefined", "disputed", "withdrawn", "waiting", "running", "held", "declined", "refused", "missing"
@@ -27,6 +32,8 @@ class ResultView(Message):
     state: str
     reason: Code | None
     received: datetime
+    decision: str | None = None
+    """Why a dispute about it was decided as it was, in the words of whoever decided."""
 
 
 class EvaluationView(Message):
@@ -76,10 +83,14 @@ class Dispute(Message):
 
 
 class Settlement(Message):
-    """Whether a disputed result stands after all; if not, it is withdrawn, for the disputer's reason or another."""
+    """Whether a disputed result stands after all; if not, it is withdrawn, for the disputer's reason or another.
+
+    Whoever lets it stand says ``because`` of what; who withdraws it may. Those the result concerns can read it.
+    """
 
     uphold: bool
     reason: DisputeReason | None = None
+    because: Because | None = None
 
 
 class MatrixSite(Message):
@@ -118,9 +129,10 @@ class MatrixRow(Message):
 
 
 class Matrix(Message):
-    """Sites by models of one benchmark version."""
+    """Sites by models of one benchmark version, a page of its models."""
 
     benchmark: Name
     benchmark_version: int
     sites: tuple[MatrixSite, ...]
     models: tuple[MatrixRow, ...]
+    next: str | None = None

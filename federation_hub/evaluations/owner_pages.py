@@ -12,6 +12,7 @@ from federation_hub.accounts.pages.forms import Form
 from federation_hub.api import current_actor
 from federation_hub.benchmarks.service import find
 from federation_hub.benchmarks.tables import Benchmark
+from federation_hub.evaluations.cells import UNDER_WAY
 from federation_hub.evaluations.disputes import owns
 from federation_hub.evaluations.matrix import matrix, sites_asked
 from federation_hub.evaluations.messages import RetryReason
@@ -25,7 +26,6 @@ from silo_node.wire.errors import MedSiloError
 
 blueprint = Blueprint("owner_pages", __name__)
 OWNERS = frozenset({"benchmark-owner", "hub-admin"})
-MODELS_SHOWN = 200
 
 
 class RetryForm(Form):
@@ -58,12 +58,13 @@ def benchmark_matrix(name: str, version: int) -> str:
         benchmark = find(session, name, version)
         if not owns(benchmark, current_actor()):
             raise MedSiloError("not-permitted")
+        found = matrix(session, benchmark, asked_page())
         return page(
             "owner/matrix.html",
             title=benchmark.definition["title"],
             provenance_of=benchmark.definition["provenance"],
-            matrix=matrix(session, benchmark),
-            shown=MODELS_SHOWN,
+            matrix=found,
+            live=any(cell.state in UNDER_WAY for row in found.models for cell in row.cells),
             reasons=get_args(RetryReason),
         )
 

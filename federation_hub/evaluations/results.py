@@ -6,11 +6,11 @@ from federation_hub.accounts.actors import Actor
 from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.checks.service import take_report
 from federation_hub.evaluations.blocks import question_of, refusal_of, store
-from federation_hub.evaluations.boards import refresh_boards
 from federation_hub.evaluations.rules import EVALUATION, TASK
 from federation_hub.evaluations.service import close, plan_evaluations
 from federation_hub.evaluations.tables import Evaluation, Task
 from federation_hub.evaluations.tasks import move, own_task
+from federation_hub.leaderboards.revisions import outdate
 from federation_hub.services import Services
 from federation_hub.silos.signed import open_signed
 from federation_hub.statistics.service import take_answer
@@ -43,7 +43,7 @@ def receive_result(
     if task.result_digest is not None:
         return _again(task, digest)
     if task.kind == "evaluation":
-        answer = _take_block(session, services, task, envelope, actor)
+        answer = _take_block(session, task, envelope, actor)
     elif task.kind == "check":
         answer = take_report(session, task, envelope, actor)
     elif task.kind == "statistics":
@@ -55,7 +55,7 @@ def receive_result(
     return answer
 
 
-def _take_block(session: Session, services: Services, task: Task, envelope: Envelope, actor: Actor) -> ResultAnswer:
+def _take_block(session: Session, task: Task, envelope: Envelope, actor: Actor) -> ResultAnswer:
     block = open_signed(session, task.silo_id, envelope, EstimateBlock)
     if block.task_id != task.id:
         raise WireError("estimate-wrong-task")
@@ -71,7 +71,7 @@ def _take_block(session: Session, services: Services, task: Task, envelope: Enve
     if refusal is None:
         evaluation.refused = {one.model: one.code for one in block.refused}
         store(session, task, evaluation, block, envelope)
-        refresh_boards(session, services, [benchmark])
+        outdate(session, [benchmark])
     plan_evaluations(session, benchmark)
     return ResultAnswer(state="accepted" if refusal is None else "refused", code=refusal)
 

@@ -15,9 +15,9 @@ from federation_hub.benchmarks.service import find
 from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.evaluations.cells import MARKS, UNDER_WAY, cause, counted, words
 from federation_hub.evaluations.disputes import owns
-from federation_hub.evaluations.matrix import matrix, sites_asked
+from federation_hub.evaluations.matrix import Grid, grid, sites_asked
 from federation_hub.evaluations.members import Member, members, public_models
-from federation_hub.evaluations.messages import Matrix, MatrixCell, RetryReason
+from federation_hub.evaluations.messages import MatrixCell, RetryReason
 from federation_hub.evaluations.service import Again, plan_evaluations
 from federation_hub.services import services
 from federation_hub.web.data_tables import DataTable, answer
@@ -157,26 +157,15 @@ def _shown(every: Sequence[Member]) -> list[Member]:
     return [member for member in every if member.site.shown]
 
 
-def _public(session: Session, row: Benchmark, every: Sequence[Member]) -> Matrix:
-    """Return the matrix as anybody may see it: hospitals that let themselves be seen, and models that are public."""
-    whole, models = matrix(session, row), public_models(session, row)
+def _public(session: Session, row: Benchmark, every: Sequence[Member]) -> Grid:
+    """Return the grid as anybody may see it: hospitals that let themselves be seen, and models that are public."""
     shown = {member.site.silo_id for member in _shown(every)}
-    kept = [place for place, site in enumerate(whole.sites) if site.silo_id in shown]
-    return whole.model_copy(
-        update={
-            "sites": tuple(whole.sites[place] for place in kept),
-            "models": tuple(
-                entry.model_copy(update={"cells": tuple(entry.cells[place] for place in kept)})
-                for entry in whole.models
-                if entry.model in models
-            ),
-        }
-    )
+    return grid(session, row).kept(shown, public_models(session, row))
 
 
 def _view(session: Session, row: Benchmark, arguments: Mapping[str, str], actor: Actor) -> SitesPage:
     every, owner = members(session, row), owns(row, actor)
-    found = matrix(session, row) if owner else _public(session, row, every)
+    found = grid(session, row) if owner else _public(session, row, every)
     shown = _shown(every)
     at, ignored = asked_pages(arguments)
     pages, site_pages = max(1, -(-len(found.models) // MODELS_A_PAGE)), max(1, -(-len(found.sites) // SITES_A_PAGE))
@@ -192,9 +181,9 @@ def _view(session: Session, row: Benchmark, arguments: Mapping[str, str], actor:
                 _cell(cell, linked=label in visible) for label, cell in zip(columns, entry.cells[across], strict=True)
             ),
         )
-        for entry in found.models[(place - 1) * MODELS_A_PAGE : place * MODELS_A_PAGE]
+        for entry in found.rows(slice((place - 1) * MODELS_A_PAGE, place * MODELS_A_PAGE))
     ]
-    cells = [cell for entry in found.models for cell in entry.cells]
+    states = found.states()
     definition = row.definition
     return SitesPage(
         title=definition["title"],
@@ -208,15 +197,15 @@ def _view(session: Session, row: Benchmark, arguments: Mapping[str, str], actor:
         sites=tuple(_row(member) for member in shown),
         columns=tuple(columns),
         rows=tuple(rows),
-        counts=counted(cells),
+        counts=counted(states),
         missing=tuple(
             (entry.name, label, cell)
             for entry in rows
             for label, cell in zip(columns, entry.cells, strict=True)
             if cell.cell.code is not None
         ),
-        live=any(cell.state in UNDER_WAY for cell in cells),
-        again=tuple((site.silo_id or "", site.label) for site in found.sites) if owner else (),
+        live=any(state in UNDER_WAY for state in states),
+        again=tuple((site.silo_id, site.label) for site in found.sites) if owner else (),
         page=place,
         pages=pages,
         site_page=site_place,
@@ -270,7 +259,7 @@ def _row(member: Member) -> SiteRow:
     )
 
 
-def _tables(shown: Sequence[Member], found: Matrix) -> tuple[DataTable, ...]:
+def _tables(shown: Sequence[Member], found: Grid) -> tuple[DataTable, ...]:
     hospitals = tuple(
         (
             member.site.label,
@@ -286,7 +275,7 @@ def _tables(shown: Sequence[Member], found: Matrix) -> tuple[DataTable, ...]:
     )
     cells = tuple(
         (entry.model, entry.name, site.label, cell.state, cell.code, cell.attempt, cell.evaluation_id)
-        for entry in found.models
+        for entry in found.rows(slice(None))
         for site, cell in zip(found.sites, entry.cells, strict=True)
     )
     named = ("hospital", "named", "consent", "cohort", "patients", "test_cases", "classes", "makers")

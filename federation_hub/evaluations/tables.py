@@ -100,6 +100,9 @@ class EstimateBlockRow(Base):
     reason: Mapped[str | None] = mapped_column(String(60))
     """Why it was disputed, withdrawn or superseded."""
 
+    decision: Mapped[str | None] = mapped_column(String(500))
+    """Why a dispute was decided as it was, in words."""
+
     disputed_by: Mapped[str | None] = mapped_column(String(40))
     disputed_organisation_id: Mapped[str | None] = mapped_column(String(40))
     block: Mapped[dict[str, Any]]

@@ -20,6 +20,7 @@ from federation_hub.db import now
 from federation_hub.export.links import API, file_of, links, public, relinked, views_of
 from federation_hub.export.manifest import SITE_MANIFEST, SiteFile, SiteManifest, names_below
 from federation_hub.leaderboards.tables import Snapshot
+from federation_hub.leaderboards.upkeep import catch_up
 from federation_hub.models.tables import Model
 from federation_hub.services import Services
 from federation_hub.studies.tables import Study
@@ -49,6 +50,7 @@ def export_site(services: Services, folder: Path) -> Exported:
     """
     if folder.exists() and any(folder.iterdir()):
         raise BadInput("already-exists", f"{folder} is not empty")
+    catch_up(services)
     folder.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:

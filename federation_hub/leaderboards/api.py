@@ -8,9 +8,11 @@ from federation_hub.benchmarks.service import find
 from federation_hub.leaderboards.csv_table import board_csv
 from federation_hub.leaderboards.curves import curves_of
 from federation_hub.leaderboards.inputs import inputs_bytes
+from federation_hub.leaderboards.kept import board_of
 from federation_hub.leaderboards.reading import read_board
 from federation_hub.leaderboards.service import gather, latest, publish_site, readable_inputs, snapshot_of
 from federation_hub.leaderboards.snapshots import snapshot_bytes
+from federation_hub.leaderboards.upkeep import changing_boards
 from federation_hub.services import services
 from silo_node.wire.base import Message
 from silo_node.wire.canonical import canonical_bytes
@@ -44,9 +46,8 @@ class SitePublication(Message):
 )
 def set_publication(silo_id: str, body: SitePublication) -> SitePublication:
     """Choose how a hospital of one's own organisation is shown on leaderboards."""
-    hub = services()
-    with hub.database.session() as session:
-        publish_site(session, hub, silo_id, body.publication, current_actor())
+    with changing_boards(services()) as session:
+        publish_site(session, silo_id, body.publication, current_actor())
     return body
 
 
@@ -69,6 +70,10 @@ def leaderboard(name: str, query: OfVersion) -> Response:
 )
 def leaderboard_csv(name: str, query: OfVersion) -> Response:
     """Return the standing leaderboard as CSV, one row a ranked model."""
+    with services().database.reading() as session:
+        found = latest(session, name, query.version)
+        if found is not None:
+            return _answer(board_csv(board_of(found)).encode(), "text/csv", found.digest)
     body = _standing(name, query.version)
     return _answer(board_csv(read_board(body)).encode(), "text/csv", digest_bytes(body))
 
@@ -82,7 +87,9 @@ def snapshot(digest: str) -> Response:
 @route(blueprint, "GET", "/snapshots/<digest>.csv", returns_bytes=True, media_type="text/csv")
 def snapshot_csv(digest: str) -> Response:
     """Return one snapshot as CSV."""
-    return _answer(board_csv(read_board(_kept(digest))).encode(), "text/csv", digest, _FOREVER)
+    with services().database.reading() as session:
+        board = board_of(snapshot_of(session, digest))
+    return _answer(board_csv(board).encode(), "text/csv", digest, _FOREVER)
 
 
 @route(blueprint, "GET", "/snapshots/<digest>/inputs", returns_bytes=True, media_type="application/json")

@@ -150,6 +150,8 @@ class Board:
     comparisons: tuple[Comparison, ...] = ()
     notes: tuple[str, ...] = ()
     kendall_tau: float | None = None
+    blocks: Mapping[str, str] = field(default_factory=dict)
+    """The blocks it was computed from by digest, each with its hospital's label."""
 
     @property
     def ranked(self) -> bool:

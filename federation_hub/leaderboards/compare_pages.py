@@ -1,6 +1,6 @@
 """Two models of a board side by side: which is better, how sure that is, and at which hospitals it turns round."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from flask import Blueprint, Response, request
@@ -17,9 +17,9 @@ from federation_hub.evaluations.tables import EstimateBlockRow, block_text
 from federation_hub.leaderboards.board import Board, Comparison, Entry, Estimate
 from federation_hub.leaderboards.comparison import Paired, paired
 from federation_hub.leaderboards.exports import INTERVAL, interval
+from federation_hub.leaderboards.kept import board_of
 from federation_hub.leaderboards.publication import sites_of_benchmark
-from federation_hub.leaderboards.query import OTHERS
-from federation_hub.leaderboards.reading import read_board
+from federation_hub.leaderboards.query import OTHERS, parse_query
 from federation_hub.leaderboards.service import latest
 from federation_hub.leaderboards.verdict import Answer
 from federation_hub.services import services
@@ -29,11 +29,13 @@ from federation_hub.web.data_tables import DataTable, answer
 from federation_hub.web.rendering import link, page
 from federation_hub.web.words import arrow, joined, metric_name, plural
 from silo_node.web.formats import chance, p_value, score, signed
-from silo_node.wire.canonical import parse_object
 from silo_node.wire.errors import MedSiloError
 
 blueprint = Blueprint("compare_pages", __name__)
 SIDES = ("a", "b")
+SEARCH = "q"
+CHOICES_SHOWN = 100
+"""So many models can be chosen from at once; a text finds others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,10 @@ class ComparePage:
     board_href: str
     suffix: str
     choices: tuple[tuple[str, str], ...]
+    text: str
+    """What was asked for in the names of the models to choose from."""
+
+    models: int
     a: Entry | None
     b: Entry | None
     ignored: tuple[str, ...]
@@ -97,9 +103,10 @@ def compare_table(name: str, table: str, form: str) -> Response:
 
 def _view(session: Session, row: Benchmark, arguments: Mapping[str, str]) -> ComparePage:
     snapshot = latest(session, row.name, row.version)
-    board = read_board(snapshot.body) if snapshot is not None else None
+    board = board_of(snapshot) if snapshot is not None else None
     entries = {entry.digest: entry for entry in board.entries} if board is not None else {}
     a, b, ignored = chosen(tuple(entries), arguments)
+    text = parse_query({"q": arguments.get(SEARCH, "")}).text
     view = ComparePage(
         title=row.definition["title"],
         metric=board.metric if board is not None else "",
@@ -107,16 +114,18 @@ def _view(session: Session, row: Benchmark, arguments: Mapping[str, str]) -> Com
         path=link("benchmarks", row.name, "compare"),
         board_href=link("benchmarks", row.name),
         suffix=f"?a={a}&b={b}",
-        choices=tuple((entry.digest, entry.name) for entry in entries.values()),
+        choices=_choices(tuple(entries.values()), text, {a, b}),
+        text=text,
+        models=len(entries),
         a=entries.get(a or ""),
         b=entries.get(b or ""),
         ignored=ignored,
     )
-    if board is None or snapshot is None or view.a is None or view.b is None:
+    if board is None or view.a is None or view.b is None:
         return replace(view, waiting="There are not yet two ranked models to compare.")
     if view.a is view.b:
         return replace(view, waiting="That is one model twice. Choose another for one side.")
-    found = _paired(session, row, snapshot.body, board, view.a, view.b)
+    found = _paired(session, row, board, view.a, view.b)
     listed = next((pair for pair in board.comparisons if set(pair.digests) == {a, b}), None)
     rows = tuple(_rows(board, view.a, view.b, found))
     return replace(
@@ -135,16 +144,23 @@ def chosen(known: Sequence[str], arguments: Mapping[str, str]) -> tuple[str | No
     asked = [arguments[side] if arguments.get(side) in known else None for side in SIDES]
     spare = [digest for digest in known if digest not in asked]
     a, b = (digest or (spare.pop(0) if spare else None) for digest in asked)
-    if set(arguments) - set(SIDES):
+    if set(arguments) - {*SIDES, SEARCH}:
         ignored.append(OTHERS)
     return a, b, tuple(ignored)
 
 
-def _paired(session: Session, row: Benchmark, body: bytes, board: Board, a: Entry, b: Entry) -> Paired:
-    labels = {given["block"]: given["site"] for given in parse_object(body)["inputs"]}
+def _choices(entries: Sequence[Entry], text: str, taken: Collection[str | None]) -> tuple[tuple[str, str], ...]:
+    """Return the models to choose from: of very many the first that have the text, and always those compared now."""
+    sought = text.casefold()
+    fitting = [entry for entry in entries if sought in f"{entry.name} {entry.owner}".casefold()][:CHOICES_SHOWN]
+    offered = {entry.digest for entry in fitting} | set(taken)
+    return tuple((entry.digest, entry.name) for entry in entries if entry.digest in offered)
+
+
+def _paired(session: Session, row: Benchmark, board: Board, a: Entry, b: Entry) -> Paired:
     named = {site.label for site in sites_of_benchmark(session, row.name).values() if site.shown and site.named}
     rules = benchmark_rules(row.definition, digest=row.digest)
-    blocks = _blocks(session, labels, a.digest, b.digest)
+    blocks = _blocks(session, board.blocks, a.digest, b.digest)
     return paired(rules, blocks, a.digest, b.digest, shown=board.sites, named=named)
 
 

@@ -13,8 +13,10 @@ from federation_hub.leaderboards.board import Board
 from federation_hub.leaderboards.curves import curves_of
 from federation_hub.leaderboards.exports import board_tables
 from federation_hub.leaderboards.figures import figures_view
+from federation_hub.leaderboards.kept import board_of
 from federation_hub.leaderboards.query import parse_query
-from federation_hub.leaderboards.reading import empty_board, read_board
+from federation_hub.leaderboards.reading import empty_board
+from federation_hub.leaderboards.revisions import revision
 from federation_hub.leaderboards.service import latest, snapshot_of
 from federation_hub.leaderboards.tables import Snapshot
 from federation_hub.leaderboards.view import board_view
@@ -57,6 +59,9 @@ class BoardPage:
     standing: bool
     """It is the board as it stands now, which pairs are compared on."""
 
+    awaited: bool
+    """Its results have changed, and it is being computed."""
+
     structured: Markup
     facts: Facts
 
@@ -86,7 +91,7 @@ def snapshot(digest: str) -> str:
 def snapshot_table(digest: str, table: str, form: str) -> Response:
     """Return one table of a snapshot as data."""
     with services().database.reading() as session:
-        board = read_board(snapshot_of(session, digest).body)
+        board = board_of(snapshot_of(session, digest))
     return answer(board_tables(board), table, form, caching=FOR_EVER)
 
 
@@ -110,7 +115,7 @@ def snapshot_figures(digest: str) -> str:
 
 
 def _figures(row: Benchmark, found: Snapshot) -> str:
-    board = read_board(found.body)
+    board = board_of(found)
     if not board.ranked:
         raise MedSiloError("not-found")
     view = figures_view(board, curves=lambda model: curves_of(found.digest, model))
@@ -140,7 +145,7 @@ def board_link(row: Benchmark) -> str:
 
 def _page(session: Session, row: Benchmark, found: Snapshot | None, path: str, api: str | None) -> str:
     definition = read_stored(BenchmarkDefinition, row.definition)
-    board = empty_board(definition) if found is None else read_board(found.body)
+    board = empty_board(definition) if found is None else board_of(found)
     older = _present(session, row, found)
     address = api or f"{API}/benchmarks/{row.name}/leaderboard"
     suffix = "" if api else f"?version={row.version}"
@@ -159,6 +164,7 @@ def _page(session: Session, row: Benchmark, found: Snapshot | None, path: str, a
         sites=link("benchmarks", row.name, "sites"),
         compare=link("benchmarks", row.name, "compare"),
         standing=older is None,
+        awaited=older is None and revision(session, row.id) is not None,
         structured=script(benchmark_dataset(row, definition, found)),
         facts=_facts(session, row, definition, board, found),
     )

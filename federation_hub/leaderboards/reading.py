@@ -1,7 +1,7 @@
 """Reading a snapshot's bytes back as a board."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any, Literal, overload
 
 from pydantic_core import from_json
@@ -14,9 +14,8 @@ ATTESTED = Badge("silo-attested")
 Json = Mapping[str, Any]
 
 
-@lru_cache(maxsize=32)
 def read_board(body: bytes) -> Board:
-    """Return the board a snapshot holds. Snapshots never change, so the last ones read are kept."""
+    """Return the board a snapshot holds."""
     snapshot = from_json(body)
     rows = [row for row in snapshot["rows"] if row["status"] in ("ranked", "compared")]
     names = {row["model"]: row["name"] for row in snapshot["rows"]}
@@ -39,6 +38,7 @@ def read_board(body: bytes) -> Board:
         comparisons=tuple(_comparison(pair, names) for pair in snapshot["pairs"]),
         notes=tuple(snapshot["notes"]),
         kendall_tau=snapshot["kendall_tau"],
+        blocks={given["block"]: given["site"] for given in snapshot["inputs"]},
     )
 
 

@@ -1,9 +1,9 @@
-"""Leaderboards: computed anew whenever their inputs change, kept for ever, superseded and never overwritten."""
+"""Leaderboards: what they are computed from, and their snapshots, kept for ever and superseded, never overwritten."""
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
-from federation_hub.accounts.actors import SYSTEM, Actor
+from federation_hub.accounts.actors import Actor
 from federation_hub.accounts.audit import record
 from federation_hub.accounts.tables import Organisation
 from federation_hub.associations.tables import Association
@@ -13,35 +13,18 @@ from federation_hub.entries.service import kept_back
 from federation_hub.entries.tables import Entry
 from federation_hub.evaluations.service import is_baseline
 from federation_hub.evaluations.tables import EstimateBlockRow, block_text
-from federation_hub.leaderboards.inputs import from_manifest, manifest, open_to_all
+from federation_hub.leaderboards.inputs import from_manifest, open_to_all
 from federation_hub.leaderboards.publication import sites_of_benchmark
-from federation_hub.leaderboards.snapshots import AcceptedBlock, BoardInputs, ListedModel, snapshot_bytes
+from federation_hub.leaderboards.revisions import outdate
+from federation_hub.leaderboards.snapshots import AcceptedBlock, BoardInputs, ListedModel
 from federation_hub.leaderboards.tables import Snapshot
 from federation_hub.models.tables import Model
-from federation_hub.services import Services
 from federation_hub.silos.service import silo_of_id
 from silo_node.wire.cohorts import Publication
-from silo_node.wire.digests import digest_bytes
 from silo_node.wire.errors import MedSiloError
 
-
-def refresh(session: Session, services: Services, name: str, version: int) -> str | None:
-    """Bring a board in line with its inputs and return the digest of the snapshot that stands.
-
-    Nothing is written where the inputs are those of the standing snapshot, nor before the first block. Inputs that
-    were there before (a block withdrawn again) make the earlier snapshot stand anew.
-    """
-    benchmark = find(session, name, version)
-    inputs = gather(session, benchmark)
-    standing = _standing(session, benchmark)
-    if not inputs.blocks and standing is None:
-        return None
-    body = snapshot_bytes(inputs)
-    digest = digest_bytes(body)
-    if standing is not None and standing.digest == digest:
-        return digest
-    _stand(session, Snapshot(digest=digest, benchmark_id=benchmark.id, body=body), inputs, standing)
-    return digest
+WITHOUT_BOARD = (defer(Snapshot.body), defer(Snapshot.manifest))
+"""Snapshots without what is large about them, which is read within the same session when somebody asks for it."""
 
 
 def latest(session: Session, name: str, version: int | None = None) -> Snapshot | None:
@@ -54,7 +37,7 @@ def latest(session: Session, name: str, version: int | None = None) -> Snapshot 
 
 def snapshot_of(session: Session, digest: str) -> Snapshot:
     """Return a snapshot by its digest, standing or superseded; raises ``not-found``."""
-    snapshot = session.get(Snapshot, digest)
+    snapshot = session.get(Snapshot, digest, options=WITHOUT_BOARD)
     if snapshot is None:
         raise MedSiloError("not-found")
     return snapshot
@@ -88,8 +71,8 @@ def readable_inputs(session: Session, digest: str, actor: Actor) -> BoardInputs:
     return inputs
 
 
-def publish_site(session: Session, services: Services, silo_id: str, wish: Publication, actor: Actor) -> None:
-    """Let a hospital be named, go by its pseudonym, or keep its own results to itself; its boards follow at once.
+def publish_site(session: Session, silo_id: str, wish: Publication, actor: Actor) -> None:
+    """Let a hospital be named, go by its pseudonym, or keep its own results to itself; its boards follow.
 
     Only the hospital's own organisation may wish; raises ``not-found`` for anybody else. Earlier snapshots stay.
     """
@@ -100,8 +83,7 @@ def publish_site(session: Session, services: Services, silo_id: str, wish: Publi
     record(session, actor, "silo.publish", silo.id, before, wish)
     session.flush()
     concerned = select(Benchmark).join(EstimateBlockRow).where(EstimateBlockRow.silo_id == silo_id)
-    for benchmark in session.scalars(concerned).unique():
-        refresh(session, services, benchmark.name, benchmark.version)
+    outdate(session, session.scalars(concerned).unique())
 
 
 def gather(session: Session, benchmark: Benchmark) -> BoardInputs:
@@ -117,21 +99,10 @@ def gather(session: Session, benchmark: Benchmark) -> BoardInputs:
 
 def _standing(session: Session, benchmark: Benchmark) -> Snapshot | None:
     return session.scalar(
-        select(Snapshot).where(Snapshot.benchmark_id == benchmark.id, Snapshot.superseded_by.is_(None))
+        select(Snapshot)
+        .where(Snapshot.benchmark_id == benchmark.id, Snapshot.superseded_by.is_(None))
+        .options(*WITHOUT_BOARD)
     )
-
-
-def _stand(session: Session, found: Snapshot, inputs: BoardInputs, standing: Snapshot | None) -> None:
-    earlier = session.get(Snapshot, found.digest)
-    if standing is not None:
-        standing.superseded_by = found.digest
-    if earlier is not None:
-        earlier.superseded_by = None
-    else:
-        found.manifest = manifest(inputs)
-        session.add(found)
-    session.flush()
-    record(session, SYSTEM, "leaderboard.stand", found.digest, None, "standing")
 
 
 def _blocks(session: Session, benchmark: Benchmark) -> tuple[AcceptedBlock, ...]:

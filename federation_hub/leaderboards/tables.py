@@ -1,4 +1,4 @@
-"""Snapshots of leaderboards."""
+"""Snapshots of leaderboards, and which of them are out of date."""
 
 from datetime import datetime
 from typing import Any
@@ -26,3 +26,13 @@ class Snapshot(Base):
     created: Mapped[datetime] = mapped_column(default=now)
     superseded_by: Mapped[str | None] = mapped_column(String(80))
     """Digest of the snapshot that took its place; None for the one that stands."""
+
+
+class BoardRevision(Base):
+    """How often what a board is made of has changed, and up to which change it was computed."""
+
+    __tablename__ = "leaderboard_revision"
+
+    benchmark_id: Mapped[str] = mapped_column(ForeignKey("benchmark.id"), primary_key=True)
+    changed: Mapped[int]
+    computed: Mapped[int]

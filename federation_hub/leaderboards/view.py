@@ -7,7 +7,7 @@ from itertools import groupby
 
 from markupsafe import Markup
 
-from federation_hub.leaderboards.board import Board, Comparison, Entry
+from federation_hub.leaderboards.board import Board, Comparison, Entry, Waiting
 from federation_hub.leaderboards.columns import DEFAULT, SORTS, ColumnSpec, columns_of, natural_order
 from federation_hub.leaderboards.query import KINDS, ROWS_A_PAGE, BoardQuery, select
 from federation_hub.leaderboards.verdict import Answer, verdict
@@ -17,6 +17,7 @@ from federation_hub.web.words import METRIC_BOUNDS, metric_name
 from silo_node.web.formats import chance, score
 
 PAIRS_SHOWN = 30
+WAITING_SHOWN = 50
 SITES_SHOWN = 10
 """So many hospitals have a column of their own on the page; the data have all."""
 
@@ -93,6 +94,10 @@ class BoardView:
     sites: tuple[str, ...]
     """The hospitals that have a column of their own."""
 
+    subgroups: tuple[str, ...]
+    waiting: tuple[Waiting, ...]
+    """Of those without numbers, as many as a page names."""
+
     kinds: tuple[tuple[str, str], ...] = tuple((kind, KIND_WORDS[kind]) for kind in KINDS)
 
     @property
@@ -108,10 +113,6 @@ class BoardView:
     def labels(self) -> tuple[str, ...]:
         """Classes or structures the ranked number is a mean over."""
         return tuple(self.board.entries[0].labels) if self.board.entries else ()
-
-    @property
-    def subgroups(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(name for entry in self.board.entries for name in entry.subgroups))
 
     @property
     def filtered(self) -> bool:
@@ -145,6 +146,8 @@ def board_view(board: Board, query: BoardQuery, path: str) -> BoardView:
         pages=pages,
         pairs=board.comparisons[:PAIRS_SHOWN],
         sites=sites_shown(board, shown),
+        subgroups=tuple(dict.fromkeys(name for entry in board.entries for name in entry.subgroups)),
+        waiting=board.waiting[:WAITING_SHOWN],
     )
 
 

@@ -13,7 +13,8 @@ from federation_hub.api import PERSON, current_actor, route
 from federation_hub.associations.tables import Association
 from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.entries.tables import Entry
-from federation_hub.evaluations.boards import refresh_boards
+from federation_hub.leaderboards.revisions import outdate
+from federation_hub.leaderboards.upkeep import changing_boards
 from federation_hub.models import service
 from federation_hub.models.listing import entered_models, visible_models
 from federation_hub.models.messages import ModelList, ModelPlace, ModelRecord, OfBenchmark
@@ -65,11 +66,11 @@ def model(digest: str) -> ModelRecord:
 def withdraw_model(digest: str) -> ModelRecord:
     """Withdraw a model of one's own organisation; its past results stay on record."""
     actor, hub = current_actor(), services()
-    with hub.database.session() as session:
+    with changing_boards(hub) as session:
         row = service.model_of_digest(session, digest)
         if row.owner_organisation_id != actor.organisation_id and "hub-admin" not in actor.roles:
             raise MedSiloError("not-permitted" if row.state == "accepted" else "model-unknown")
-        refresh_boards(session, hub, service.withdraw(session, row, actor))
+        outdate(session, service.withdraw(session, row, actor))
         return _record(session, row)
 
 

@@ -5,7 +5,7 @@ from markupsafe import Markup
 from sqlalchemy.orm import Session
 
 from federation_hub.leaderboards.board import Board, Entry
-from federation_hub.leaderboards.reading import read_board
+from federation_hub.leaderboards.kept import board_of
 from federation_hub.leaderboards.service import latest
 from federation_hub.models.listing import benchmarks_of
 from federation_hub.models.tables import Model
@@ -42,7 +42,7 @@ def _text(session: Session, digest: str, wanted: str | None) -> str:
         return "withdrawn"
     for row in benchmarks:
         snapshot = latest(session, row.name, row.version)
-        board = read_board(snapshot.body) if snapshot is not None else None
+        board = board_of(snapshot) if snapshot is not None else None
         entry = next((found for found in board.entries if found.digest == digest), None) if board else None
         if board is not None and entry is not None:
             return said(board, entry)

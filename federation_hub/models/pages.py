@@ -14,7 +14,7 @@ from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.entries.service import hidden_models
 from federation_hub.leaderboards.board import Badge, Board, Entry, Estimate
 from federation_hub.leaderboards.exports import INTERVAL, interval
-from federation_hub.leaderboards.reading import read_board
+from federation_hub.leaderboards.kept import board_of
 from federation_hub.leaderboards.service import latest
 from federation_hub.leaderboards.view import board_axis
 from federation_hub.models.listing import benchmarks_of
@@ -175,7 +175,7 @@ def _sentence(model: Model, study: Study | None) -> str:
 def _result(session: Session, benchmark: Benchmark, digest: str) -> Result:
     title, href = benchmark.definition["title"], link("benchmarks", benchmark.name, benchmark.version, "leaderboard")
     snapshot = latest(session, benchmark.name, benchmark.version)
-    board = read_board(snapshot.body) if snapshot is not None else None
+    board = board_of(snapshot) if snapshot is not None else None
     entry = next((found for found in board.entries if found.digest == digest), None) if board else None
     if board is None or entry is None:
         return Result(title, href, None, "No hospital has reported on this model yet.")

@@ -8,7 +8,7 @@ from federation_hub.api import PERSON, current_actor, route
 from federation_hub.paging import PageQuery, page
 from federation_hub.services import Services, services
 from federation_hub.studies import service
-from federation_hub.studies.messages import StudyList, StudyView
+from federation_hub.studies.messages import RoundsQuery, StudyList, StudyView
 from federation_hub.studies.tables import Study
 from federation_hub.studies.view import seen_study, study_summaries, visible_studies
 from silo_node.wire.claims import ClaimSheet, claim_sheet
@@ -36,11 +36,12 @@ def studies(query: PageQuery) -> StudyList:
         return StudyList(studies=study_summaries(session, found.rows), next=found.next)
 
 
-@route(blueprint, "GET", "/studies/<study_id>", returns=StudyView, roles=PERSON)
-def study(study_id: str) -> StudyView:
+@route(blueprint, "GET", "/studies/<study_id>", query=RoundsQuery, returns=StudyView, roles=PERSON)
+def study(study_id: str, query: RoundsQuery) -> StudyView:
     """Show a study: its rounds, its sites' answers with the reasons of refusals, and its models' scores."""
     with services().database.reading() as session:
-        return service.study_view(session, seen_study(session, study_id, current_actor()).id, current_actor())
+        seen = seen_study(session, study_id, current_actor())
+        return service.study_view(session, seen.id, current_actor(), query)
 
 
 @route(blueprint, "GET", "/studies/<study_id>/privacy", returns=ClaimSheet, roles=PERSON)

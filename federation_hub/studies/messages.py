@@ -1,8 +1,11 @@
 """What people see of studies."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
+
+from federation_hub.paging import MOST, PageQuery
 from silo_node.wire.base import Code, Digest, Identifier, Message, Name
 from silo_node.wire.cohorts import AssociationState
 from silo_node.wire.course import Verdict
@@ -39,7 +42,13 @@ class UpdateView(Message):
     norm: float | None
     """L2 norm of the update, once verified."""
 
+    mark: Code | None
+    """Why it stands out among the round's updates although it counted: it need not have been trained for."""
+
     size: int | None
+    sent_as: Name | None
+    """The compression level its file had; None before it came, and from a silo that does not negotiate."""
+
     score: float | None
     """The metric of the round's incoming global model on this site's validation cases."""
 
@@ -120,8 +129,17 @@ class StudySilo(Message):
     consent: AssociationState
 
 
+class RoundsQuery(PageQuery):
+    """Which of a study's rounds: they carry an update of each silo, so fewer come at once than of other lists."""
+
+    limit: Annotated[int, Field(ge=1, le=MOST)] = 100
+
+
+FIRST_ROUNDS = RoundsQuery()
+
+
 class StudyView(Message):
-    """A study, whole."""
+    """A study with its sites and a page of its rounds."""
 
     study_id: Identifier
     name: Name
@@ -137,6 +155,9 @@ class StudyView(Message):
     """Of the model the study starts from."""
 
     rounds: tuple[RoundView, ...]
+    """A page of them; the curves hold what these rounds' updates told."""
+
+    next: str | None = None
     committed: int
     """Training rounds that made a new global model."""
 

@@ -4,6 +4,7 @@ A silo scores the model a round *starts* from, so the score after round r is rep
 comes from a closing round that only validates.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from federation_hub.studies.rules import model_of
 from federation_hub.studies.tables import StudyRound, StudyUpdate
 from federation_hub.web.charts import CurveLine
 from federation_hub.web.words import joined, reason, state
+from silo_node.wire.compression import LEVELS
 
 NOT_COUNTED = ("rejected", "late")
 _ENDED = ("model-vetoed", "stop-rule-met")
@@ -32,17 +34,18 @@ class RoundRow:
 
 @dataclass(frozen=True, slots=True)
 class SiteBeside:
-    """What one site gets: the global model, its personal one, and the one it trained alone, on the same cases."""
+    """What one site gets on the same cases: the global model, its personal one, the one alone, and the baseline's."""
 
     site: str
     shared: float | None
     personal: float | None
     alone: float | None
+    fedavg: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class RefusedUpdate:
-    """An update that was not counted, and why; or what is to be told of one that was."""
+    """An update that was not counted, or that stands out, and why."""
 
     round: int
     site: str
@@ -63,9 +66,12 @@ def public_scores(
     the score: of the global model, or ``personal`` or ``alone`` of what the site keeps beside it.
     """
     found: dict[int, dict[str, float]] = {}
+    begun: dict[int, list[StudyRound]] = defaultdict(list)
+    for entry in rounds:
+        begun[entry.number].append(entry)
     for update in updates:
         value = ((update.report or {}).get(of) or {}).get("value")
-        place = model_of(update, rounds)
+        place = model_of(update, begun[update.number if update.started is None else update.started])
         if value is not None and place is not None and update.state != "rejected":
             found.setdefault(place, {})[update.silo_id] = float(value)
     return {place: values for place, values in found.items() if len(values) >= minimum_sites}
@@ -89,21 +95,23 @@ def round_rows(
     ``labels`` names every site; ``shown`` are the silos whose own scores may be seen, in the order of columns.
     """
 
-    def row(number: int, label: str, words: str, after: Mapping[str, float], own: Sequence[StudyUpdate]) -> RoundRow:
-        counted, others = (_names(own, states, labels) for states in (("folded",), NOT_COUNTED))
+    def row(number: int, label: str, words: str, after: Mapping[str, float], told: Sequence[StudyUpdate]) -> RoundRow:
+        counted, others = (_names(told, states, labels) for states in (("folded",), NOT_COUNTED))
         values = tuple(after.get(silo) for silo in shown)
         return RoundRow(number, label, words, counted, others, values, mean(after.values()))
 
+    own: dict[tuple[int, int], list[StudyUpdate]] = defaultdict(list)
+    for update in updates:
+        own[update.number, update.attempt].append(update)
     rows = [row(0, "start", "before training", scores[0], ())] if 0 in scores else []
     for entry in sorted(rounds, key=lambda found: (found.number, found.attempt)):
         if entry.validate_only:
             continue
-        own = [update for update in updates if (update.number, update.attempt) == (entry.number, entry.attempt)]
         label = str(entry.number) if entry.attempt == 1 else f"{entry.number}, attempt {entry.attempt}"
         after = scores.get(entry.number, {}) if entry.state == "committed" else {}
-        told = entry.state == "abandoned" and entry.code in _ENDED
-        words = f"abandoned: {reason(entry.code)}" if told else state(entry.state)
-        rows.append(row(entry.number, label, words, after, own))
+        ended = entry.state == "abandoned" and entry.code in _ENDED
+        words = f"abandoned: {reason(entry.code)}" if ended else state(entry.state)
+        rows.append(row(entry.number, label, words, after, own[entry.number, entry.attempt]))
     return rows
 
 
@@ -115,16 +123,30 @@ def sites_beside(
     shown: Sequence[str],
     *,
     minimum_sites: int,
+    fedavg: Mapping[str, float] | None = None,
 ) -> list[SiteBeside]:
-    """Return each site's scores after round ``made``; empty where the study keeps nothing beside the global model."""
+    """Return each site's scores after round ``made``; empty where there is nothing beside the global model.
+
+    ``fedavg`` are the scores of the baseline's model, by silo.
+    """
     found = [
         public_scores(updates, rounds, minimum_sites=minimum_sites, of=of).get(-1 if made is None else made, {})
         for of in ("score", "personal", "alone")
     ]
-    if not found[1] and not found[2]:
+    found.append(dict(fedavg or {}))
+    if not any(found[1:]):
         return []
     sites = [SiteBeside(labels[silo], *(values.get(silo) for values in found)) for silo in shown]
     return [*sites, SiteBeside("Mean of all sites", *(mean(values.values()) for values in found))]
+
+
+def levels_sent(updates: Iterable[StudyUpdate], asked: str) -> list[str]:
+    """Return the compression levels that updates were in fact sent at, the most exact first.
+
+    A silo that does not negotiate states none and sends as the plan asks.
+    """
+    found = {str((update.report or {}).get("sent_as") or asked) for update in updates if update.report}
+    return [level for level in LEVELS if level in found]
 
 
 def _names(updates: Iterable[StudyUpdate], states: Sequence[str], labels: Mapping[str, str]) -> str:
@@ -145,12 +167,12 @@ def refused_updates(updates: Iterable[StudyUpdate], labels: Mapping[str, str]) -
     ]
 
 
-def remarked_updates(updates: Iterable[StudyUpdate], labels: Mapping[str, str]) -> list[RefusedUpdate]:
-    """Return every update that was counted and of which something is to be told."""
+def marked_updates(updates: Iterable[StudyUpdate], labels: Mapping[str, str]) -> list[RefusedUpdate]:
+    """Return every update that counted and stands out, with its mark in words."""
+    found = sorted((update for update in updates if update.mark and update.state == "folded"), key=_order)
     return [
-        RefusedUpdate(update.number, labels.get(update.silo_id, "a site"), update.code, reason(update.code))
-        for update in sorted(updates, key=_order)
-        if update.state == "folded" and update.code
+        RefusedUpdate(update.number, labels.get(update.silo_id, "a site"), str(update.mark), reason(update.mark))
+        for update in found
     ]
 
 

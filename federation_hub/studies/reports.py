@@ -14,7 +14,6 @@ from federation_hub.accounts.actors import Actor
 from federation_hub.accounts.audit import record
 from federation_hub.aggregation.checks import verify_update
 from federation_hub.aggregation.decoding import plain_update
-from federation_hub.aggregation.echo import is_echo
 from federation_hub.aggregation.layout import read_layout
 from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.db import now
@@ -30,6 +29,7 @@ from federation_hub.studies.service import move_round, plan_of
 from federation_hub.studies.tables import Study, StudyRound, StudyUpdate
 from pipelines.masking.sums import masked_size
 from silo_node.wire.benchmarks import BenchmarkDefinition
+from silo_node.wire.compression import Known, agreed, at_level, loses_more
 from silo_node.wire.course import Buffered
 from silo_node.wire.envelope import BadEnvelope, Envelope
 from silo_node.wire.errors import IntegrityError, WireError
@@ -40,13 +40,12 @@ from silo_node.wire.transfers import BlobReference
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What an examination of an update file found: a refusal's code, or its norm, and what is to be told of it."""
+    """What an examination of an update file found: a refusal's code, or its norm."""
 
     update: str
     base: str
     code: str | None
     norm: float | None
-    remark: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +61,8 @@ class Question:
     base: str
     cohort: str
     metric: str
+    level: str
+    """The compression level the silo was told."""
 
 
 def refusal_of(report: RoundReport, question: Question) -> str | None:
@@ -83,16 +84,26 @@ def refusal_of(report: RoundReport, question: Question) -> str | None:
         return "update-base"
     if report.cohort != question.cohort:
         return "cohort-changed"
-    return "update-unsound" if report.update is None and not question.validate_only else None
+    if report.update is None:
+        return None if question.validate_only else "update-unsound"
+    return _level_refused(report.sent_as, question.level)
 
 
-def examine(
-    blobs: BlobStore, update: BlobReference, base: str, plan: StudyPlan, *, before: str | None = None
-) -> Finding:
-    """Read an update file and return what was found; of one masked or sealed for others only what can be judged.
+def _level_refused(sent_as: str | None, told: str) -> str | None:
+    try:
+        return "compression-not-agreed" if sent_as is not None and loses_more(sent_as, told) else None
+    except WireError as error:
+        return error.code
 
-    ``before`` is the global model that the one it started from followed.
-    """
+
+def sent_compression(plan: StudyPlan, sent_as: str | None) -> Known:
+    """Return how an update was made smaller; raises :class:`WireError` ``compression-unknown``."""
+    asked = agreed(plan.compression, None)
+    return asked if sent_as is None else at_level(asked, sent_as)
+
+
+def examine(blobs: BlobStore, update: BlobReference, base: str, plan: StudyPlan, sent_as: str | None = None) -> Finding:
+    """Read an update file and return what was found; of one masked or sealed for others only what can be judged."""
     try:
         if not blobs.has(update.digest) or blobs.size(update.digest) != update.size:
             raise IntegrityError("update-unsound", "it was not uploaded")
@@ -100,16 +111,15 @@ def examine(
             return Finding(update.digest, base, None, None)
         layout = read_layout(blobs.path(base))
         if plan.secure_aggregation is not None:
-            if update.size != masked_size(sum(tensor.values for tensor in layout.tensors)):
+            values = sum(tensor.values for tensor in layout.tensors)
+            if update.size != masked_size(values, plan.secure_aggregation.word_bits):
                 raise IntegrityError("update-unsound", "a masked update has another length")
             return Finding(update.digest, base, None, None)
-        plain = plain_update(blobs, update.digest, blobs.path(base), plan.compression)
+        plain = plain_update(blobs, update.digest, blobs.path(base), sent_compression(plan, sent_as))
         facts = verify_update(plain, layout, norm_bound=plan.norm_bound)
-        earlier = blobs.path(before) if before is not None and blobs.has(before) else None
-        echo = is_echo(plain, blobs.path(base), earlier, norm=facts.norm)
-    except IntegrityError as error:
+    except (IntegrityError, WireError) as error:
         return Finding(update.digest, base, error.code, None)
-    return Finding(update.digest, base, None, facts.norm, "update-echo" if echo else None)
+    return Finding(update.digest, base, None, facts.norm)
 
 
 def examine_ahead(services: Services, task_id: str, envelope: Envelope) -> Finding | None:
@@ -129,8 +139,7 @@ def examine_ahead(services: Services, task_id: str, envelope: Envelope) -> Findi
         if not _takes(round_of(session, row), plan) or report.base != _base_of(session, row):
             return None
         move_update(session, row, "receive", Actor("silo", row.silo_id))
-        before = _before(session, row.study_id, report.base)
-    return examine(services.blobs, report.update, report.base, plan, before=before)
+    return examine(services.blobs, report.update, report.base, plan, report.sent_as)
 
 
 def receive_report(
@@ -164,12 +173,11 @@ def receive_report(
     is_open = found.state in ROUND_TAKES_UPDATES
     if is_open:
         move_round(session, found, "collect", actor)
-    code = refusal_of(report, _question(session, row, found)) or refusal_of_exchange(session, report, plan)
+    code = refusal_of(report, _question(session, row, found, task)) or refusal_of_exchange(session, report, plan)
     if code is None and report.update is not None:
         if finding is None or (finding.update, finding.base) != (report.update.digest, report.base):
-            before = _before(session, row.study_id, report.base)
-            finding = examine(services.blobs, report.update, report.base, plan, before=before)
-        code, row.norm, row.code = finding.code, finding.norm, finding.remark
+            finding = examine(services.blobs, report.update, report.base, plan, report.sent_as)
+        code, row.norm = finding.code, finding.norm
     if code is not None:
         move_update(session, row, "reject", actor, code)
     elif is_open:  # else it waits for the next round of a buffered study, which verifies it
@@ -203,20 +211,15 @@ def _base_of(session: Session, row: StudyUpdate) -> str:
     return session.scalars(bases.order_by(StudyRound.attempt.desc())).first() or ""
 
 
-def _before(session: Session, study_id: str, model: str) -> str | None:
-    """Return the global model a study's global model was made from; None for the one it began with."""
-    made = select(StudyRound.base_digest).where(StudyRound.study_id == study_id, StudyRound.weights_digest == model)
-    return session.scalars(made.order_by(StudyRound.number, StudyRound.attempt)).first()
-
-
 def _late(session: Session, row: StudyUpdate, actor: Actor) -> ResultAnswer:
     if UPDATE.allows(row.state, "late"):
         move_update(session, row, "late", actor, "update-stale")
     return ResultAnswer(state="late", code="update-stale")
 
 
-def _question(session: Session, row: StudyUpdate, found: StudyRound) -> Question:
+def _question(session: Session, row: StudyUpdate, found: StudyRound, task: Task) -> Question:
     study = session.get_one(Study, row.study_id)
+    level = task.body.get("level") or plan_of(study).compression.level
     definition = session.get_one(Benchmark, study.benchmark_id).definition
     return Question(
         task_id=row.task_id,
@@ -228,4 +231,5 @@ def _question(session: Session, row: StudyUpdate, found: StudyRound) -> Question
         base=_base_of(session, row),
         cohort=session.get_one(Cohort, row.cohort_id).fingerprint,
         metric=read_stored(BenchmarkDefinition, definition).primary.name,
+        level=level,
     )

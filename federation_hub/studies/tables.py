@@ -116,12 +116,15 @@ class StudyUpdate(Base):
 
     state: Mapped[str] = mapped_column(String(16), default="expected")
     code: Mapped[str | None] = mapped_column(String(60))
-    """Why it was rejected, or what is to be told of one that counts."""
+    """Why it was rejected."""
 
     digest: Mapped[str | None] = mapped_column(String(80))
     size: Mapped[int | None] = mapped_column(BigInteger)
     norm: Mapped[float | None]
     """L2 norm of the verified update."""
+
+    mark: Mapped[str | None] = mapped_column(String(60))
+    """Why an update that counted stands out; see :mod:`federation_hub.aggregation.free_riders`."""
 
     report: Mapped[dict[str, Any] | None]
     """The ``RoundReport`` as JSON, with the score of the round's incoming global model at this site."""

@@ -1,6 +1,7 @@
 """A study as people see it: its rounds, its sites, what was refused and why, and how its models score."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session
@@ -11,10 +12,13 @@ from federation_hub.accounts.tables import Organisation
 from federation_hub.associations.tables import Association
 from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.evaluations.tables import Task
+from federation_hub.paging import page
 from federation_hub.silos.tables import Silo
 from federation_hub.stored import read_stored
 from federation_hub.studies.messages import (
+    FIRST_ROUNDS,
     CurvePoint,
+    RoundsQuery,
     RoundView,
     ScoreView,
     SiteCurve,
@@ -34,17 +38,20 @@ _COUNTED = ("verified", "folded", "late")
 """Updates whose site's score of the incoming global model is believed; a refused report's is not."""
 
 
-def study_view(session: Session, study_id: str, viewer: Actor | None = None) -> StudyView:
-    """Return a study with its rounds; raises ``study-unknown``.
+def study_view(
+    session: Session, study_id: str, viewer: Actor | None = None, query: RoundsQuery = FIRST_ROUNDS
+) -> StudyView:
+    """Return a study with a page of its rounds, the first of them first; raises ``study-unknown``.
 
     A ``viewer`` of another organisation than the study's sees the numbers of its own silos only, and no other's.
     """
     study = session.get(Study, study_id)
     if study is None:
         raise MedSiloError("study-unknown")
-    rows = _rows(session, study, viewer)
+    asked = select(StudyRound).where(StudyRound.study_id == study_id)
+    found = page(session, asked, query, StudyRound.number, StudyRound.attempt)
+    rows = _rows(session, study, viewer, found.rows)
     metric = _metric(session, study)
-    rounds = _rounds(session, study_id)
     plan = read_stored(StudyPlan, study.plan)
     return StudyView.model_validate(
         {
@@ -58,11 +65,12 @@ def study_view(session: Session, study_id: str, viewer: Actor | None = None) -> 
             "organisation": session.get_one(Organisation, study.owner_organisation_id).name,
             "metric": metric,
             "silos": _silos(session, study),
-            "initial_score": _score(metric, rows, 1),
-            "rounds": tuple(_round_view(found, rows, metric) for found in rounds),
-            "committed": _committed(rounds),
+            "initial_score": _score(metric, rows[1]),
+            "rounds": tuple(_round_view(one, rows, metric) for one in found.rows),
+            "next": found.next,
+            "committed": committed_rounds(session, [study.id]).get(study.id, 0),
             "best_round": study.best_round,
-            "curves": _curves(rounds, rows),
+            "curves": _curves(_begun(session, study, rows), found.rows, rows),
             "final_model": study.final_model_digest,
             "created": study.created,
             "started": study.started,
@@ -161,7 +169,9 @@ class _Row:
                 "done": self.done,
                 "total": self.total,
                 "norm": update.norm if self.norms else None,
+                "mark": update.mark if self.norms else None,
                 "size": update.size,
+                "sent_as": (update.report or {}).get("sent_as"),
                 "score": report.score.value if report else None,
                 "score_reason": report.score.reason if report else None,
                 "personal": report.personal.value if report and report.personal else None,
@@ -176,20 +186,28 @@ class _Row:
         )
 
 
-def _rows(session: Session, study: Study, viewer: Actor | None) -> list[_Row]:
+Rows = Mapping[int, Sequence[_Row]]
+"""Updates by the number of their round."""
+
+
+def _rows(session: Session, study: Study, viewer: Actor | None, rounds: Sequence[StudyRound]) -> Rows:
+    """Return the updates of these rounds, those of the round after them, which score their models, and of the first."""
+    first, last = (rounds[0].number, rounds[-1].number + 1) if rounds else (1, 1)
+    wanted = StudyUpdate.number.between(first, last) | (StudyUpdate.number == 1)
     found = session.execute(
         select(StudyUpdate, Task.progress_done, Task.progress_total, Silo.name, Silo.organisation_id)
         .join(Task, Task.id == StudyUpdate.task_id)
         .join(Silo, Silo.id == StudyUpdate.silo_id)
-        .where(StudyUpdate.study_id == study.id)
+        .where(StudyUpdate.study_id == study.id, wanted)
         .order_by(StudyUpdate.number, StudyUpdate.attempt, StudyUpdate.silo_id)
     )
     # Where noise hides each silo's update, its length must not be told beside it.
     norms = not isinstance(read_stored(StudyPlan, study.plan).privacy, SiloPrivacy)
-    return [
-        _Row(update, done, total, silo, open_book=_may_see_numbers(study, organisation, viewer), norms=norms)
-        for update, done, total, silo, organisation in found
-    ]
+    rows: dict[int, list[_Row]] = defaultdict(list)
+    for update, done, total, silo, organisation in found:
+        open_book = _may_see_numbers(study, organisation, viewer)
+        rows[update.number].append(_Row(update, done, total, silo, open_book=open_book, norms=norms))
+    return rows
 
 
 def _may_see_numbers(study: Study, hospital: str, viewer: Actor | None) -> bool:
@@ -198,17 +216,22 @@ def _may_see_numbers(study: Study, hospital: str, viewer: Actor | None) -> bool:
     return viewer.organisation_id in (study.owner_organisation_id, hospital)
 
 
-def _rounds(session: Session, study_id: str) -> Sequence[StudyRound]:
-    rows = select(StudyRound).where(StudyRound.study_id == study_id)
-    return session.scalars(rows.order_by(StudyRound.number, StudyRound.attempt)).all()
+def _begun(session: Session, study: Study, rows: Rows) -> Mapping[int, Sequence[StudyRound]]:
+    """Return by number the rounds in which these updates were begun, which may be long before."""
+    numbers = {_began(row.update) for members in rows.values() for row in members}
+    wanted = select(StudyRound).where(StudyRound.study_id == study.id, StudyRound.number.in_(numbers))
+    begun: dict[int, list[StudyRound]] = defaultdict(list)
+    for found in session.scalars(wanted.order_by(StudyRound.number, StudyRound.attempt)):
+        begun[found.number].append(found)
+    return begun
 
 
-def _committed(rounds: Iterable[StudyRound]) -> int:
-    return sum(found.state == "committed" and not found.validate_only for found in rounds)
+def _began(update: StudyUpdate) -> int:
+    return update.number if update.started is None else update.started
 
 
-def _round_view(found: StudyRound, rows: Sequence[_Row], metric: str) -> RoundView:
-    mine = [row for row in rows if (row.update.number, row.update.attempt) == (found.number, found.attempt)]
+def _round_view(found: StudyRound, rows: Rows, metric: str) -> RoundView:
+    mine = [row for row in rows.get(found.number, ()) if row.update.attempt == found.attempt]
     counted = "verified" if found.validate_only else "folded"
     made_a_model = found.state == "committed" and not found.validate_only
     return RoundView.model_validate(
@@ -226,18 +249,23 @@ def _round_view(found: StudyRound, rows: Sequence[_Row], metric: str) -> RoundVi
             "closed": found.closed,
             "finished": found.finished,
             "sites": sum(row.update.state == counted for row in mine),
-            "score": _score(metric, rows, found.number + 1) if made_a_model else None,
+            "score": _score(metric, rows.get(found.number + 1, ())) if made_a_model else None,
             "updates": tuple(row.view() for row in mine),
         }
     )
 
 
-def _curves(rounds: Sequence[StudyRound], rows: Sequence[_Row]) -> tuple[SiteCurve, ...]:
+def _curves(
+    begun: Mapping[int, Sequence[StudyRound]], rounds: Sequence[StudyRound], rows: Rows
+) -> tuple[SiteCurve, ...]:
     """Return a curve for each site whose numbers the viewer may see; a model scored twice counts as told last."""
     points: dict[tuple[str, str], dict[int, CurvePoint]] = {}
-    for row in rows:
+    told = {(one.number, one.attempt) for one in rounds}
+    for row in (row for number in sorted(rows) for row in rows[number]):
         update, report = row.update, row.report if row.open_book else None
-        place = model_of(update, rounds)
+        if (update.number, update.attempt) not in told:
+            continue
+        place = model_of(update, begun.get(_began(update), ()))
         if report is None or place is None or update.state not in _COUNTED or report.score.reason == "not-evaluated":
             continue
         points.setdefault((update.silo_id, row.silo), {})[place] = CurvePoint(
@@ -253,17 +281,17 @@ def _curves(rounds: Sequence[StudyRound], rows: Sequence[_Row]) -> tuple[SiteCur
     )
 
 
-def _score(metric: str, rows: Sequence[_Row], number: int) -> ScoreView | None:
-    """Return the score of the model that came into round ``number``: one value a site, from its last attempt."""
-    last = {row.update.silo_id: row.report.score for row in rows if row.report is not None and _counts(row, number)}
+def _score(metric: str, rows: Sequence[_Row]) -> ScoreView | None:
+    """Return the score of the model that came into the round of these updates: one value a site, the last attempt's."""
+    last = {row.update.silo_id: row.report.score for row in rows if row.report is not None and _counts(row)}
     mean = mean_score([(score.value, score.cases) for score in last.values() if score.value is not None])
     if mean is None:
         return None
     return ScoreView(metric=metric, by_cases=mean.by_cases, by_site=mean.by_site, sites=mean.sites)
 
 
-def _counts(row: _Row, number: int) -> bool:
-    return row.update.number == number and row.update.state in _COUNTED
+def _counts(row: _Row) -> bool:
+    return row.update.state in _COUNTED
 
 
 def _metric(session: Session, study: Study) -> str:

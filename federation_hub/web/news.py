@@ -12,7 +12,8 @@ from federation_hub.associations.tables import Association
 from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.db import now
 from federation_hub.entries.service import private_places
-from federation_hub.leaderboards.reading import read_board
+from federation_hub.leaderboards.kept import board_of
+from federation_hub.leaderboards.service import WITHOUT_BOARD
 from federation_hub.leaderboards.tables import Snapshot
 from federation_hub.models.tables import Model
 from federation_hub.services import services
@@ -69,7 +70,8 @@ def recent(session: Session, count: int) -> list[News]:
 
 def _published(benchmarks: Sequence[Benchmark]) -> Iterable[News]:
     for row in benchmarks:
-        yield News(row.created, row.definition["title"], link("benchmarks", row.name, row.version), "was published")
+        what = "was published" if row.version == 1 else f"was published in version {row.version}"
+        yield News(row.created, row.definition["title"], link("benchmarks", row.name, row.version), what)
 
 
 def _joined(session: Session, benchmarks: Sequence[Benchmark], count: int) -> Iterable[News]:
@@ -91,8 +93,8 @@ def _boards(session: Session, benchmarks: Sequence[Benchmark], count: int) -> It
     """Boards that stand: earlier ones were news once and are kept, but nobody needs to read them all."""
     rows = {row.id: row for row in benchmarks}
     standing = select(Snapshot).where(Snapshot.superseded_by.is_(None)).order_by(Snapshot.created.desc()).limit(count)
-    for snapshot in session.scalars(standing):
-        board = read_board(snapshot.body)
+    for snapshot in session.scalars(standing.options(*WITHOUT_BOARD)):
+        board = board_of(snapshot)
         if board.ranked:
             counts = f"{plural(len(board.entries), 'model')} over {plural(board.site_count, 'hospital')}"
             title = rows[snapshot.benchmark_id].definition["title"]

@@ -163,7 +163,11 @@ def test_an_owner_looks_after_a_benchmark(
     assert newest["reason"] == "software-fault"
     disputed = run("evaluation", "dispute", newest["evaluation_id"], "--reason", "implausible", token=token_file)
     assert "disputed (implausible)" in disputed.stdout, disputed.stderr
-    assert "accepted" in run("evaluation", "settle", newest["evaluation_id"], "--uphold").stdout
+    assert run("evaluation", "settle", newest["evaluation_id"], "--uphold").returncode == 1
+    assert (
+        "accepted"
+        in run("evaluation", "settle", newest["evaluation_id"], "--uphold", "--because", "Read again.").stdout
+    )
     assert "released" in set(hub.matrix_frame("own_way").loc["Looked after"])
 
 

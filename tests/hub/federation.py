@@ -17,7 +17,11 @@ from werkzeug.test import TestResponse
 
 from federation_hub.accounts.service import add_person
 from federation_hub.app import build_services, create_app
+from federation_hub.benchmarks.service import find
 from federation_hub.config import HubConfig
+from federation_hub.leaderboards.revisions import outdate
+from federation_hub.leaderboards.service import latest
+from federation_hub.leaderboards.upkeep import changing_boards
 from federation_hub.services import EXTENSION, Services
 from pipelines.bundles import pack_bundle
 from pipelines.bundles.metadata import new_metadata
@@ -300,6 +304,14 @@ class Federation:
         answer = self.admin.post("/benchmarks", published)
         assert answer.status_code == 201, answer.text
         return published
+
+    def refresh(self, name: str = "chest_phantom", version: int = 1) -> str | None:
+        """Bring a board in line with changes that were made past the routes; return the digest of what stands."""
+        with changing_boards(self.services) as session:
+            outdate(session, [find(session, name, version)])
+        with self.services.database.reading() as session:
+            found = latest(session, name, version)
+            return found.digest if found is not None else None
 
     def audit(self, subject: str) -> list[tuple[str, str | None, str]]:
         """Return the transitions of a subject: action, state before, state after."""

@@ -96,7 +96,7 @@ def fill(federation: Federation, *, hospitals: int = 4, study: bool = True, **ch
         answer_evaluation(silo, benchmark, digests, place)
     if study and hospitals == len(HOSPITALS):
         add_study(federation, benchmark, silos, digests)
-        refresh(federation, benchmark)
+        federation.refresh(benchmark.name, benchmark.version)
     return benchmark
 
 
@@ -288,15 +288,6 @@ def _add_round(session: Any, study: Study, number: int, silos: list[str], at: An
                 },
             )
         )
-
-
-def refresh(federation: Federation, benchmark: BenchmarkDefinition) -> str | None:
-    """Bring the board in line with changes that were made past the routes."""
-    from federation_hub.leaderboards.service import refresh as refresh_board
-
-    services = federation.services
-    with services.database.session() as session:
-        return refresh_board(session, services, benchmark.name, benchmark.version)
 
 
 def name_site(federation: Federation, silo_id: str, publication: str) -> None:

@@ -8,7 +8,6 @@ import pytest
 from federation_hub.entries.rules import limit_refusal, no_gain, phase_at
 from federation_hub.entries.tables import Entry
 from federation_hub.leaderboards.inputs import read_inputs
-from federation_hub.leaderboards.service import refresh
 from federation_hub.leaderboards.snapshots import snapshot_bytes
 from federation_hub.sweeper import sweep
 from silo_node.wire.digests import digest_bytes
@@ -278,8 +277,7 @@ def test_a_whole_board_is_computed_again_without_the_models_it_does_not_list(fil
     with filled.services.database.session() as session:
         private = session.query(Entry).order_by(Entry.created).limit(2).all()[1]
         private.visibility = "private"
-        session.flush()
-        refresh(session, filled.services, "chest_phantom", 1)
+    filled.refresh()
     answer = filled.anybody.get("/benchmarks/chest_phantom/leaderboard")
     told = filled.anybody.get(f"/snapshots/{digest_bytes(answer.data)}/inputs")
     assert told.status_code == 200, told.text

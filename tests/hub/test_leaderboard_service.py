@@ -12,7 +12,7 @@ from federation_hub.evaluations.tables import EstimateBlockRow
 from federation_hub.leaderboards.csv_table import board_csv
 from federation_hub.leaderboards.labels import pseudonym, public_sites
 from federation_hub.leaderboards.reading import UNNAMED, read_board
-from federation_hub.leaderboards.service import gather, latest, refresh
+from federation_hub.leaderboards.service import gather, latest
 from federation_hub.leaderboards.snapshots import snapshot_bytes
 from federation_hub.leaderboards.tables import Snapshot
 from federation_hub.models.tables import Model
@@ -27,7 +27,8 @@ def standing(federation: Federation) -> Snapshot:
     """Return the snapshot that stands."""
     with federation.services.database.reading() as session:
         found = latest(session, "chest_phantom")
-    assert found is not None
+        assert found is not None
+        assert found.body, "it is read while there is a session"
     return found
 
 
@@ -37,7 +38,15 @@ def publish_as(federation: Federation, *wishes: str) -> None:
         silos = session.scalars(select(Silo).order_by(Silo.created)).all()
         for silo, wish in zip(silos, wishes, strict=False):
             silo.publication = wish
-        refresh(session, federation.services, "chest_phantom", 1)
+    federation.refresh()
+
+
+def set_newest_block(federation: Federation, state: str) -> None:
+    """Let the block that came last count, or not."""
+    with federation.services.database.session() as session:
+        newest = session.scalars(select(EstimateBlockRow).order_by(EstimateBlockRow.received.desc())).first()
+        assert newest is not None
+        newest.state = state
 
 
 def cells(value: Any) -> Iterator[Any]:
@@ -64,8 +73,7 @@ def test_a_snapshot_is_named_by_the_digest_of_its_bytes(filled: Federation) -> N
 def test_the_same_inputs_give_the_same_bytes(filled: Federation) -> None:
     """A refresh without a change writes nothing; computing anew gives the very bytes."""
     before = standing(filled)
-    with filled.services.database.session() as session:
-        assert refresh(session, filled.services, "chest_phantom", 1) == before.digest
+    assert filled.refresh() == before.digest
     with filled.services.database.reading() as session:
         assert snapshot_bytes(gather(session, find(session, "chest_phantom"))) == before.body
         assert session.query(Snapshot).filter_by(superseded_by=None).count() == 1
@@ -80,15 +88,13 @@ def test_every_accepted_block_supersedes_the_board_before_it(filled: Federation)
 
 def test_inputs_that_come_back_make_the_earlier_snapshot_stand_again(filled: Federation) -> None:
     """A block that is withdrawn and upheld again leads back to the very board there was, under its address."""
-    with filled.services.database.session() as session:
-        newest = session.scalars(select(EstimateBlockRow).order_by(EstimateBlockRow.received.desc())).first()
-        assert newest is not None
-        before = refresh(session, filled.services, "chest_phantom", 1)
-        newest.state = "withdrawn"
-        without = refresh(session, filled.services, "chest_phantom", 1)
-        newest.state = "accepted"
-        assert before != without
-        assert refresh(session, filled.services, "chest_phantom", 1) == before
+    before = filled.refresh()
+    set_newest_block(filled, "withdrawn")
+    without = filled.refresh()
+    set_newest_block(filled, "accepted")
+    assert before != without
+    assert filled.refresh() == before
+    with filled.services.database.reading() as session:
         snapshots = {row.digest: row.superseded_by for row in session.scalars(select(Snapshot))}
         assert (snapshots[before], snapshots[without]) == (None, before)
 
@@ -165,7 +171,7 @@ def test_a_withdrawn_model_leaves_the_board(filled: Federation) -> None:
     gone = read_board(before.body).entries[-1].digest
     with filled.services.database.session() as session:
         session.get_one(Model, gone).state = "withdrawn"
-        refresh(session, filled.services, "chest_phantom", 1)
+    filled.refresh()
     assert gone not in {entry.digest for entry in read_board(standing(filled).body).entries}
     assert gone in {entry.digest for entry in read_board(before.body).entries}
 

@@ -14,6 +14,7 @@ from tests.hub.federation import Federation, definition
 from tests.hub.test_entries import LAW, board, digest_of, reporting
 
 PATH = "/benchmarks/chest_phantom/1"
+SOUND = "Sound <b>{{ 7 * 7 }}</b>"
 
 
 def cells(federation: Federation) -> list[list[tuple[str, str | None]]]:
@@ -121,10 +122,18 @@ def test_a_disputed_result_leaves_the_board_until_it_is_decided(federation: Fede
     assert "is disputed" in page
     assert "labels wrong" in page
     assert cells(federation) == [[("disputed", "labels-wrong")]]
-    assert federation.admin.post(f"{path}/settlement", {"uphold": True}).get_json()["state"] == "accepted"
+    for because in (None, "", "x" * 501, "two\nlines"):
+        refused = federation.admin.post(f"{path}/settlement", {"uphold": True, "because": because})
+        assert (refused.status_code, refused.get_json()["fields"]) == (422, ["because"])
+    sound = {"uphold": True, "because": "Both readers agree. <b>{{ 7 * 7 }}</b>"}
+    upheld = federation.admin.post(f"{path}/settlement", sound).get_json()
+    assert (upheld["state"], upheld["reason"], upheld["decision"]) == ("accepted", None, sound["because"])
+    (seen,) = ada.get("/evaluations").get_json()["evaluations"]
+    assert seen["result"]["decision"] == sound["because"]
+    assert "Both readers" not in federation.anybody.http.get(path).text
     assert board(federation)["Mine"] != "awaiting"
     assert federation.admin.post(f"{path}/dispute", wish).get_json()["state"] == "disputed"
-    assert federation.admin.post(f"{path}/settlement", {"uphold": True}).get_json()["code"] == "same-person"
+    assert federation.admin.post(f"{path}/settlement", sound).get_json()["code"] == "same-person"
     assert federation.admin.post(f"{path}/settlement", {"uphold": False}).get_json()["state"] == "withdrawn"
     assert federation.admin.post(f"{path}/settlement", {"uphold": False}).get_json()["code"] == "state-conflict"
     assert cells(federation) == [[("withdrawn", "labels-wrong")]]
@@ -173,7 +182,9 @@ def test_a_result_is_disputed_and_decided_about_in_the_browser(federation: Feder
     root = signed_in(federation, "Root", "hub-admin", organisation="Hub operator")
     assert path in root.get("/dashboard").text
     assert "Secret" in root.get(path).text
-    assert root.send(f"{path}/settlement", {"uphold": "true", "reason": ""}).status_code == 303
+    assert root.send(f"{path}/settlement", {"uphold": "true", "because": ""}).status_code == 422
+    assert root.send(f"{path}/settlement", {"uphold": "true", "because": SOUND}).status_code == 303
+    assert "Decided because: Sound &lt;b&gt;{{ 7 * 7 }}&lt;/b&gt;" in ada.get(path).text
     assert board(federation)["Mine"] != "awaiting"
     assert root.send(f"{path}/dispute", {"reason": "implausible"}).status_code == 303
     assert "Let it stand" not in root.get(path).text

@@ -26,6 +26,7 @@ def test_requests_and_states_are_counted_by_rule(federation: Federation) -> None
     federation.anybody.http.open("/status", method="BREW")
     found = read(federation)
     assert found["medsilo_silos active"] == 1
+    assert found["medsilo_boards_outdated"] == 0
     assert found["medsilo_requests_total GET /api/v1/silos/<silo_id> 404"] == 1
     text = " ".join(found)
     assert "a-patients-name" not in text

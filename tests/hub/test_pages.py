@@ -17,7 +17,7 @@ from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.config import HubConfig
 from federation_hub.evaluations.tables import Evaluation
 from federation_hub.leaderboards.query import BoardQuery
-from federation_hub.leaderboards.service import latest, refresh
+from federation_hub.leaderboards.service import latest
 from federation_hub.leaderboards.tables import Snapshot
 from federation_hub.leaderboards.view import board_view
 from federation_hub.models.tables import Model
@@ -273,7 +273,7 @@ def test_text_from_outside_is_text_on_every_page(filled: Federation) -> None:
             study.plan = study.plan | {"title": UNKIND}
         for silo in session.scalars(select(Silo)):
             silo.name, silo.publication = f"{silo.name} {UNKIND}", "named"
-        refresh(session, filled.services, "chest_phantom", 1)
+    filled.refresh()
     shown = 0
     for path, page in crawl(filled.app.test_client()):
         scripts = [found for tag, found in page.tags if tag == "script"]

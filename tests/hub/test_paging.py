@@ -11,18 +11,20 @@ from itertools import product
 
 from sqlalchemy import select, update
 
+from federation_hub.accounts.pages.dashboard import MOST as DASHBOARD
 from federation_hub.accounts.tables import Organisation, Person, Token
 from federation_hub.associations.tables import Association
 from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.benchmarks.version_pages import BOARDS_SHOWN
+from federation_hub.client.study_pages import joined
 from federation_hub.db import now
 from federation_hub.entries.tables import Entry
-from federation_hub.evaluations.tables import Evaluation
+from federation_hub.evaluations.tables import EstimateBlockRow, Evaluation, Task
 from federation_hub.leaderboards.tables import Snapshot
 from federation_hub.models.tables import Model
 from federation_hub.silos.keys import new_silo_token
 from federation_hub.silos.tables import Silo
-from federation_hub.studies.tables import Study
+from federation_hub.studies.tables import Study, StudyRound, StudyUpdate
 from tests.hub.browsing import signed_in
 from tests.hub.federation import Caller, Federation
 from tests.hub.test_query_counts import copied
@@ -135,6 +137,84 @@ def test_what_a_hospital_was_asked_comes_in_pages_too(filled: Federation) -> Non
     assert len(whole) > MORE
     assert walk(node, SILO) == whole
     assert node.get(SILO, cursor="W10").get_json()["code"] == "malformed-message"
+
+
+def test_where_a_model_stands_and_the_matrix_come_in_pages_too(filled: Federation) -> None:
+    """A model on many benchmarks, and a benchmark with many models, to whoever looks after them."""
+    grow(filled)
+    with filled.services.database.session() as session:
+        place = session.scalars(select(Association).where(Association.kind == "model-benchmark")).first()
+        assert place is not None
+        digest = str(place.model_digest)
+        for number in range(MORE):
+            session.add(copied(place, id=f"assoc-9{number:05d}", benchmark_id=f"bench-{number:06d}"))
+    entries, matrix = f"/models/{digest}/entries", "/benchmarks/chest_phantom/1/matrix"
+    for address, kind, name in ((entries, "entries", "benchmark"), (matrix, "models", "model")):
+        EVERY[address] = (kind, name)
+        whole = walk(filled.admin, address, limit=500)
+        assert len(whole) == len(set(whole)) > MORE
+        assert walk(filled.admin, address) == whole
+        assert filled.admin.get(address, cursor="W10").get_json()["code"] == "malformed-message"
+
+
+def test_a_study_of_many_rounds_comes_in_pages(filled: Federation) -> None:
+    """Every round once, scored by the sites of the round after it; put together it is what one page would tell."""
+    with filled.services.database.reading() as session:
+        study_id = session.scalar(select(StudyRound.study_id))
+    whole = filled.admin.get(f"/studies/{study_id}", limit=500).get_json()
+    assert len(whole["rounds"]) > 3
+    assert any(one["score"] for one in whole["rounds"])
+    for limit in (1, 2, 3):
+        found = filled.admin.get(f"/studies/{study_id}", limit=limit).get_json()
+        while found["next"] is not None:
+            assert len(found["rounds"]) % limit == 0
+            cursor = found["next"]
+            found = joined(found, filled.admin.get(f"/studies/{study_id}", limit=limit, cursor=cursor).get_json())
+        assert found == whole
+    assert filled.admin.get(f"/studies/{study_id}", cursor="W10").get_json()["code"] == "malformed-message"
+
+
+def test_the_page_of_a_study_of_many_rounds_is_no_heavier(filled: Federation) -> None:
+    """It shows the last ones; its table as data has every one."""
+    with filled.services.database.session() as session:
+        last = session.scalars(select(StudyRound).where(~StudyRound.validate_only)).all()[-1]
+        updates = session.scalars(select(StudyUpdate).where(StudyUpdate.number == last.number)).all()
+        tasks = {update.task_id: session.get_one(Task, update.task_id) for update in updates}
+        for number in range(100, 200):
+            session.add(copied(last, number=number, base_round=number - 1))
+            for place, update in enumerate(updates):
+                made = copied(tasks[update.task_id], id=f"task-{number}{place:03d}")
+                session.add(made)
+                session.flush()
+                session.add(copied(update, number=number, state="rejected", started=None, task_id=made.id))
+    path = f"/studies/{last.study_id}"
+    page, table = filled.app.test_client().get(path), filled.app.test_client().get(f"{path}/rounds.csv")
+    assert len(page.data) < 150_000
+    assert "The last 50; the CSV has all" in page.text
+    assert '<th scope="row">199</th>' in page.text
+    assert "\r\n120," in table.text
+
+
+def test_a_steward_reaches_every_result_of_the_own_hospital(filled: Federation) -> None:
+    """From the dashboard, fifty at a time, each once."""
+    with filled.services.database.session() as session:
+        block = session.scalars(select(EstimateBlockRow)).first()
+        assert block is not None
+        silo = session.get_one(Silo, block.silo_id)
+        home = session.get_one(Organisation, silo.organisation_id).name
+        evaluation = session.get_one(Evaluation, block.evaluation_id)
+        for number in range(DASHBOARD):
+            made = copied(evaluation, id=f"eval-8{number:05d}")
+            session.add(made)
+            session.flush()
+            session.add(copied(block, digest=f"blake3:8{number:063x}", evaluation_id=made.id, state="superseded"))
+    steward, path, seen = signed_in(filled, "Stew", "data-steward", organisation=home), "/dashboard", []
+    while path:
+        text = steward.get(path).text
+        seen += re.findall(r'<a href="/account/evaluations/(eval-\w+)">', text)
+        found = re.search(r'<a href="([^"]*)" rel="next"', text)
+        path = unescape(found[1]) if found else ""
+    assert len(seen) == len(set(seen)) == DASHBOARD + 1
 
 
 def test_people_see_their_own_pages_only(filled: Federation) -> None:

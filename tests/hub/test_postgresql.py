@@ -12,14 +12,22 @@ from typing import cast
 import numpy as np
 import pytest
 from pydantic import JsonValue
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, make_url, select, text
 from sqlalchemy.pool import NullPool
 
+from federation_hub.accounts.service import ensure_admin
+from federation_hub.app import build_services, create_app
 from federation_hub.backup.manifest import DUMP
-from federation_hub.config import load_config
+from federation_hub.config import HubConfig, load_config
+from federation_hub.db import Database
+from federation_hub.leaderboards.tables import BoardRevision
+from federation_hub.migrations.runner import migrate
+from federation_hub.sweeper import sweep
 from silo_node.wire.errors import BadInput, IntegrityError
 from silo_node.wire.tasks import ClaimRequest
 from tests.conftest import start_hub, stop_hub
+from tests.hub import showcase
+from tests.hub.federation import Caller, Federation
 from tests.hub.test_process import operator
 from tests.postgresql import programs, running
 from tests.sites import TOY, Arrays, Person, Site, toy_plan, write_bundle
@@ -110,6 +118,33 @@ def test_a_hub_on_postgresql_is_backed_up_and_restored_into_another_database(dat
     (copied / DUMP).unlink()
     with pytest.raises(IntegrityError, match="backup-invalid"):
         operator(tmp_path / "third", "restore", str(copied), "--database-url", second)
+
+
+def test_boards_are_brought_up_to_date_on_postgresql(database: str, tmp_path: Path) -> None:
+    """Changes that come at once are all counted; one process at a time computes a board, and lets go of it after."""
+    with create_engine(database, isolation_level="AUTOCOMMIT", poolclass=NullPool).connect() as connection:
+        connection.execute(text("CREATE DATABASE boards"))
+    config = HubConfig(home=tmp_path, database_url=make_url(database).set(database="boards").render_as_string())
+    services = build_services(config)
+    migrate(services.database)
+    ensure_admin(config, services.database)
+    app = create_app(config, services=services)
+    federation = Federation(app, Caller(app.test_client(), config.admin_token_path.read_text().strip()))
+    showcase.fill(federation, hospitals=3, study=False)
+    before = federation.refresh()
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(lambda _: federation.refresh(), range(4))) == {before}
+    sweep(services)
+    with services.database.reading() as session:
+        row = session.scalars(select(BoardRevision)).one()
+        assert (row.changed, row.computed) == (8, 8)
+    other = Database(config.database)
+    with services.database.alone("a board", patience=0) as mine, other.alone("a board", patience=0) as also:
+        assert (mine, also) == (True, False)
+    with other.alone("a board", patience=0) as now_mine:
+        assert now_mine
+    other.close()
+    services.database.close()
 
 
 def pages_of(person: Person, path: str, key: str) -> Iterator[JsonValue]:

@@ -13,7 +13,6 @@ from federation_hub.accounts.tables import Organisation
 from federation_hub.associations.tables import Association
 from federation_hub.benchmarks.service import find
 from federation_hub.evaluations.tables import EstimateBlockRow, Evaluation, Task
-from federation_hub.leaderboards.service import refresh
 from federation_hub.models.tables import Model
 from federation_hub.silos.tables import Cohort, Silo
 from federation_hub.studies.tables import Study
@@ -102,7 +101,7 @@ def grow(federation: Federation) -> None:
                 )
             )
             add_hospital(session, silo, first, index)
-        refresh(session, federation.services, "chest_phantom", 1)
+    federation.refresh()
 
 
 def add_hospital(session, silo: Silo, first: EstimateBlockRow, index: int) -> None:

@@ -1,6 +1,7 @@
 """What a large hub costs: a leaderboard of 1,000 models at 100 sites, its page, and 1,000 silos that ask for work.
 
     python -m tests.performance.hub [--models 1000] [--sites 100] [--silos 1000] [--seconds 30]
+    python -m tests.performance.hub --entries 10000
 
 Fills a hub's database with rows that its own routes would have written, then measures: the snapshot in processor time
 of one core, the page through the application with and without its cache, how many queries it makes, and the answers of
@@ -22,6 +23,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
+import requests
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy import event, select
@@ -38,9 +40,12 @@ from federation_hub.config import HubConfig
 from federation_hub.db import now
 from federation_hub.evaluations.service import MODELS_A_BLOCK
 from federation_hub.evaluations.tables import EstimateBlockRow, Evaluation, Task
-from federation_hub.leaderboards.reading import read_board
-from federation_hub.leaderboards.service import gather, refresh
+from federation_hub.leaderboards.inputs import manifest
+from federation_hub.leaderboards.kept import BOARDS
+from federation_hub.leaderboards.revisions import outdate
+from federation_hub.leaderboards.service import gather
 from federation_hub.leaderboards.snapshots import snapshot_bytes
+from federation_hub.leaderboards.upkeep import Computed, install
 from federation_hub.migrations.runner import migrate
 from federation_hub.models.tables import Model
 from federation_hub.server import keep_for_good
@@ -48,7 +53,9 @@ from federation_hub.services import Services
 from federation_hub.silos.tables import Cohort, Silo
 from silo_node.wire.versions import CURRENT, HEADER
 from tests.conftest import start_hub, stop_hub
-from tests.hub.federation import definition
+from tests.hub import showcase
+from tests.hub.crowd import crowd
+from tests.hub.federation import definition, hub_at
 from tests.performance.process import cpu_seconds
 
 METRICS = ("auroc", "brier", "ece")
@@ -156,14 +163,25 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float, float]:
 
 def measure_snapshot(services: Services, table: Table) -> None:
     """Measure what computing the snapshot takes, and let it stand."""
-    with services.database.session() as session:
+    with services.database.reading() as session:
         row = find(session, "chest_phantom")
         inputs, cpu, clock = timed(lambda: gather(session, row))
-        table.add_row("blocks read from the database", f"{cpu:.1f} s ({clock:.1f} s)", "")
-        body, cpu, clock = timed(lambda: snapshot_bytes(inputs))
-        table.add_row("snapshot computed, one core", f"{cpu:.1f} s ({clock:.1f} s)", "10 s")
-        table.add_row("size of the snapshot", f"{len(body) / 1e6:.1f} MB", "")
-        refresh(session, services, "chest_phantom", 1)
+    table.add_row("blocks read from the database", f"{cpu:.1f} s ({clock:.1f} s)", "")
+    body, cpu, clock = timed(lambda: snapshot_bytes(inputs))
+    table.add_row("snapshot computed, one core", f"{cpu:.1f} s ({clock:.1f} s)", "10 s")
+    table.add_row("size of the snapshot", f"{len(body) / 1e6:.1f} MB", "")
+    found = Computed(row.id, 1, body, manifest(inputs), results=True)
+
+    def change() -> None:
+        with services.database.session() as session:
+            outdate(session, [row])
+
+    def stand() -> None:
+        with services.database.session() as session:
+            install(session, found)
+
+    for what, work in (("writing: the change counted", change), ("writing: the snapshot installed", stand)):
+        table.add_row(what, f"{1000 * timed(work)[2]:.0f} ms on the clock", "")
 
 
 def measure_pages(services: Services, table: Table) -> None:
@@ -177,7 +195,7 @@ def measure_pages(services: Services, table: Table) -> None:
         _get(client, "/methods")
         cold, warm = [], []
         for _ in range(5):
-            read_board.cache_clear()
+            BOARDS.forget()
             cold.append(timed(lambda path=address: _get(client, path))[1])
             warm.append(timed(lambda path=address: _get(client, path))[1])
         counts.clear()
@@ -185,6 +203,47 @@ def measure_pages(services: Services, table: Table) -> None:
         table.add_row(f"{address}, cached", f"{1000 * median(warm):.0f} ms", "100 ms")
         table.add_row(f"{address}, not cached", f"{1000 * median(cold):.0f} ms", "300 ms")
         table.add_row(f"{address}, weight, queries", f"{size / 1000:.0f} kB, {len(counts)}", "150 kB")
+
+
+def measure_entries(entries: int) -> Table:
+    """Measure the pages of a board with so many ranked models at four hospitals, over real HTTP."""
+    table = Table("address", "first and then, ms", "weight, kB", title=f"{entries} entries, at a load of {_load()}")
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder) / "hub"
+        home.mkdir()
+        config = HubConfig(home=home)
+        services = build_services(config)
+        migrate(services.database)
+        ensure_admin(config, services.database)
+        services.database.close()
+        for federation in hub_at(home):
+            showcase.fill(federation)
+            crowd(federation.services, ranked=entries)
+            federation.services.database.close()
+        hub = start_hub(home)
+        try:
+            for address in _addresses(entries):
+                clocks = []
+                for _ in range(4):
+                    answer, _, clock = timed(lambda path=address: requests.get(hub.url + path, timeout=120))
+                    assert answer.status_code == 200, answer.text
+                    clocks.append(1000 * clock)
+                times = f"{clocks[0]:.0f}, {median(clocks[1:]):.0f}"
+                table.add_row(address, times, f"{len(answer.content) / 1000:,.0f}")
+        finally:
+            stop_hub(hub)
+    return table
+
+
+def _addresses(entries: int) -> tuple[str, ...]:
+    board, model = "/benchmarks/chest_phantom", f"/models/blake3:{entries - 1:064x}"
+    data = f"/api/v1{board}/leaderboard"
+    pages = (board, f"{board}?sort=worst&page=300", f"{board}?q=entry+77", f"{board}/compare", f"{board}/sites", model)
+    return (*pages, "/", data, f"{data}.csv")
+
+
+def _load() -> str:
+    return f"{os.getloadavg()[0]:.1f}"
 
 
 def _get(client: Any, address: str) -> bytes:
@@ -243,8 +302,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     for name, default in (("models", 1000), ("sites", 100), ("silos", 1000), ("seconds", 30)):
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--entries", type=int, help="only the pages of a board with so many ranked models")
     arguments = parser.parse_args()
-    title = f"{arguments.models} models at {arguments.sites} sites, at a load of {os.getloadavg()[0]:.1f}"
+    if arguments.entries:
+        Console(width=160).print(measure_entries(arguments.entries))
+        return
+    title = f"{arguments.models} models at {arguments.sites} sites, at a load of {_load()}"
     table = Table("what", "measured", "goal", title=title)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "hub"
@@ -259,7 +322,7 @@ def main() -> None:
         measure_snapshot(services, table)
         measure_pages(services, table)
         Console().print(table)
-        title = f"{arguments.silos} silos, at a load of {os.getloadavg()[0]:.1f}"
+        title = f"{arguments.silos} silos, at a load of {_load()}"
         table = Table("what", "measured", "goal", title=title)
         with services.database.reading() as session:
             assert session.scalars(select(Silo.id)).first() is not None

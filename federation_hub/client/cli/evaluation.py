@@ -52,13 +52,19 @@ def settle(
     evaluation: EvaluationId,
     uphold: Annotated[bool, typer.Option("--uphold/--withdraw", help="Let the result stand again, or not.")],
     reason: Annotated[str | None, typer.Option(help="Why it is withdrawn, if not for the disputer's reason.")] = None,
+    because: Annotated[
+        str | None, typer.Option(help="Why, in words, for those the result concerns; --uphold needs it.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Decide about a disputed result of your benchmark. Whoever disputed it cannot uphold it.
 
-    Example: `medsilo evaluation settle eval-7h2j5k8m --uphold`
+    Example: `medsilo evaluation settle eval-7h2j5k8m --uphold --because "the labels were read again"`
     """
-    found = session(context).connect().settle(evaluation, uphold=uphold, reason=_known(reason) if reason else None)
+    if uphold and not because:
+        raise BadInput("config-invalid", "--uphold needs --because, which says why the result stands")
+    hub, code = session(context).connect(), _known(reason) if reason else None
+    found = hub.settle(evaluation, uphold=uphold, reason=code, because=because)
     _tell(found, as_json=as_json)
 
 
