@@ -63,7 +63,7 @@ def print_study(study: Record) -> None:
     line = f"{study['study_id']}  {study['title']}: {study['state']}{code}, "
     line += f"{study['committed']} of {study['plan']['rounds']} rounds, {len(study['silos'])} silos"
     output().print(line, markup=False, soft_wrap=True)
-    columns = ["round", "state", "sites", f"{study['metric']} (by cases)", "rejected or late"]
+    columns = ["round", "state", "sites", f"{study['metric']} (by cases)", "rejected, late or marked"]
     print_table(columns, [_row(entry) for entry in study["rounds"]])
     if study["best_round"] is not None:
         output().print(f"Best model so far: that of round {study['best_round']}")
@@ -111,8 +111,8 @@ def report_round(study: Record) -> int | None:
 def _row(entry: Record) -> list[Any]:
     name = f"{entry['round']}" + (f", attempt {entry['attempt']}" if entry["attempt"] > 1 else "")
     score = f"{entry['score']['by_cases']:.4f}" if entry["score"] else None
-    gone = [update for update in entry["updates"] if update["state"] in ("rejected", "late")]
-    lost = [f"{update['silo']}: {update['code'] or update['state']}" for update in gone]
+    told = [update for update in entry["updates"] if update["state"] in ("rejected", "late") or update["mark"]]
+    lost = [f"{update['silo']}: {update['mark'] or update['code'] or update['state']}" for update in told]
     state = "validation only" if entry["validate_only"] else entry["code"] or entry["state"]
     return [name, state, entry["sites"], score, ", ".join(lost) or None]
 

@@ -10,6 +10,7 @@ import pytest
 from pydantic import create_model
 from safetensors.numpy import load_file, save_file
 
+from federation_hub.client.studies import print_study
 from federation_hub.config import HubConfig
 from silo_node.identity import load_identity
 from silo_node.wire.envelope import seal
@@ -190,7 +191,9 @@ def test_the_same_report_twice_counts_once(federation: Federation) -> None:
     assert states.count("verified") == 1
 
 
-def test_updates_that_need_no_training_count_and_are_marked(federation: Federation) -> None:
+def test_updates_that_need_no_training_count_and_are_marked(
+    federation: Federation, capsys: pytest.CaptureFixture[str]
+) -> None:
     """One site sends nought, then the model's last change once more; another the same file twice; one trains."""
     study_id = federation.running(rounds=2)
     rng = np.random.default_rng(5)
@@ -216,6 +219,8 @@ def test_updates_that_need_no_training_count_and_are_marked(federation: Federati
     told = [("update-idle", None, None), ("update-repeated", "update-repeated", None)]
     assert found == [[marks[place] for place in order] for marks in told]
     assert {update["state"] for entry in view["rounds"][:2] for update in entry["updates"]} == {"folded"}
+    print_study(view)
+    assert capsys.readouterr().out.count("update-repeated") == 2
     page = federation.researcher.page(f"/studies/{study_id}")
     assert "Updates that stand out" in page
     assert page.count("<code>update-repeated</code>") == 2
