@@ -9,6 +9,7 @@ import typer
 from federation_hub.cli import administration, backups, people, publishing, reference, running, trail
 from federation_hub.cli.session import Session, fail
 from federation_hub.config import HOME_VARIABLE, default_home
+from federation_hub.logging import configure_logging
 from silo_node import __version__
 from silo_node.wire.errors import MedSiloError
 
@@ -57,7 +58,11 @@ def federation_hub(
 
 
 def main() -> None:
-    """Run the command; a coded error ends it with its own message and status 1."""
+    """Run the command; a coded error ends it with its own message and status 1.
+
+    What the hub writes about itself goes to standard error: on standard output stands the result alone.
+    """
+    configure_logging(as_json=False, verbose=False)
     try:
         app()
     except MedSiloError as error:

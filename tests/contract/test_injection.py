@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from federation_hub.accounts.tables import Organisation, Person, Token
 from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.cli.reference import whole_document
-from federation_hub.leaderboards.service import refresh
+from federation_hub.evaluations.tables import EstimateBlockRow
 from federation_hub.models.tables import Model
 from federation_hub.services import EXTENSION
 from federation_hub.silos.tables import Silo
@@ -30,6 +30,7 @@ from silo_node.wire.models import ModelCard
 from silo_node.wire.studies import StudyPlan
 from tests.contract.walking import Walk, walk
 from tests.hub.browsing import Visitor
+from tests.hub.federation import Caller, Federation
 
 DOCUMENT = whole_document()
 FREE_TEXT = {
@@ -40,6 +41,7 @@ FREE_TEXT = {
     "post /benchmarks phases[].title",
     "post /benchmarks summary",
     "post /benchmarks title",
+    "post /evaluations/{evaluation_id}/settlement because",
     "post /models card.description",
     "post /models card.intended_use",
     "post /models card.licence",
@@ -141,6 +143,8 @@ def spoil(session: Session) -> set[str]:
             row.name = text()
     for silo in session.scalars(select(Silo)):
         silo.publication = "named"
+    for block in session.scalars(select(EstimateBlockRow)):
+        block.decision = text(public=False)
     for token in session.scalars(select(Token)):
         token.name = text(public=False)
     for row in session.scalars(select(Benchmark)):
@@ -182,8 +186,7 @@ def test_no_text_anybody_wrote_becomes_anything_else(showcase_home: Path, tmp_pa
         services = walking.app.extensions[EXTENSION]
         with services.database.session() as session:
             shown = spoil(session)
-        with services.database.session() as session:
-            board = refresh(session, services, "chest_phantom", 1)
+        board = Federation(walking.app, Caller(walking.app.test_client())).refresh()
         walking.ids |= {"snapshots.digest": str(board)}
         seen, kinds, written = set(), set(), 0
         for path, kind, body in answers(walking):

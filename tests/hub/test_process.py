@@ -65,6 +65,12 @@ def test_a_refused_command_says_its_code_and_ends_with_one(tmp_path: Path) -> No
         operator(tmp_path / "home", "silo", "approve", "silo-none00", "0" * 32)
 
 
+def test_a_command_prints_its_result_and_nothing_else(hub: HubProcess, tmp_path: Path) -> None:
+    """Also one that asks the hub for each of its pages, of which the hub writes a line into its log."""
+    made = json.loads(hub.command("export-static", str(tmp_path / "site"), "--json"))
+    assert made["pages"] > 1
+
+
 def test_two_hubs_never_run_on_one_home(hub: HubProcess) -> None:
     """They would run every study twice."""
     with pytest.raises(MedSiloError, match="state-locked"), Session(hub.home).alone():
