@@ -25,9 +25,10 @@ check: setup
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow and not browser" $(ARGS)
 
-# The documentation's pictures of the hub's pages; needs Debian's chromium.
+# The documentation's pictures, of a filled hub and of a federation that runs; needs Debian's chromium.
 screenshots: setup
 	$(BIN)/python -m tests.browser.screenshot docs/images
+	MEDSILO_PICTURES=docs/images $(BIN)/pytest -p no:xdist tests/end_to_end/test_demo.py -k persona
 
 # The API under many generated requests; the suite sends a few to each operation.
 fuzz: setup

@@ -86,7 +86,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
     """The hub as its operator runs it, shared by all tests of the session."""
     home = tmp_path_factory.mktemp("hub") / "home"
     home.mkdir(mode=0o700)
-    (home / "hub.toml").write_text("model_tiers = [1, 2, 3]\n")
+    (home / "hub.toml").write_text("model_tiers = [1, 2, 3]\npoll_idle_seconds = 0.5\n")
     running = start_hub(home)
     try:
         yield running

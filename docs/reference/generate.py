@@ -38,6 +38,8 @@ _WIRE_MODULES = (
     "tasks",
     "estimates",
     "strategies",
+    "compression",
+    "masking",
     "studies",
     "purposes",
     "intake",

@@ -5,12 +5,12 @@ from pathlib import Path
 from federation_hub.storage.blobs import BlobStore
 from pipelines.compression.files import decompress, is_compressed
 from pipelines.errors import PipelineError
-from silo_node.wire.compression import Compression, fraction_of
+from silo_node.wire.compression import Known, fraction_of
 from silo_node.wire.digests import hex_part
 from silo_node.wire.errors import IntegrityError
 
 
-def plain_update(blobs: BlobStore, digest: str, base: Path, compression: Compression) -> Path:
+def plain_update(blobs: BlobStore, digest: str, base: Path, compression: Known) -> Path:
     """Return the plain update of an uploaded one: itself, or the file it unpacks to.
 
     A site that cannot compress, or not at this level, may always send plain safetensors.
@@ -25,7 +25,7 @@ def plain_update(blobs: BlobStore, digest: str, base: Path, compression: Compres
     return out
 
 
-def unpack(compressed: Path, base: Path, out: Path, compression: Compression) -> None:
+def unpack(compressed: Path, base: Path, out: Path, compression: Known) -> None:
     """Write the plain update of a compressed one; raises :class:`IntegrityError` ``update-unsound``."""
     if compression.level == "none":
         raise ValueError("nothing to unpack")

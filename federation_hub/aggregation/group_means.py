@@ -22,8 +22,9 @@ def group_name(place: int) -> str:
 
 def meaning_of(plan: StudyPlan, roster: Collection[int], weights: Collection[int]) -> WeightedSum:
     """Return what a sum over sites of these weights means, encoded for a roster of those."""
-    assert plan.secure_aggregation is not None
-    encoding = FixedPoint.for_sum(plan.secure_aggregation.largest_change, sum(roster), len(roster))
+    masking = plan.secure_aggregation
+    assert masking is not None
+    encoding = FixedPoint.for_sum(masking.largest_change, sum(roster), len(roster), masking.word_bits)
     return WeightedSum(encoding, sum(weights), len(weights))
 
 

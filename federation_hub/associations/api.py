@@ -83,6 +83,7 @@ def decide_as_silo(association_id: str, body: Envelope) -> AssociationView:
             raise MedSiloError("not-found")
         if decision.approve and association.study_id is not None:
             keep_key(session, association.study_id, actor.id, decision.sealing_key)
+            association.levels = None if decision.levels is None else list(decision.levels)
         decide(session, association, approve=decision.approve, actor=actor, reason=decision.reason)
         return views(session, [association])[0]
 

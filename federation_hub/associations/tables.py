@@ -1,6 +1,7 @@
 """Associations of all three kinds in one table."""
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ForeignKey, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
@@ -38,5 +39,8 @@ class Association(Base):
     requested_organisation_id: Mapped[str | None] = mapped_column(String(40))
     decided_by: Mapped[str | None] = mapped_column(String(40))
     reason: Mapped[str | None] = mapped_column(String(60))
+    levels: Mapped[list[Any] | None]
+    """Compression levels the silo of a study offers with its yes, by name; None where it does not negotiate."""
+
     created: Mapped[datetime] = mapped_column(default=now)
     decided: Mapped[datetime | None]

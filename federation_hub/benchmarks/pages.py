@@ -84,6 +84,8 @@ def _facts(board: Board | None, definition: BenchmarkDefinition) -> str:
 
 
 def _caption(board: Board) -> str:
+    if len(board.entries) == 1:
+        return "The only model so far"
     leaders = sum(entry.group == 1 for entry in board.entries)
     return "One model leads" if leaders == 1 else f"{leaders} models lead together: they cannot be told apart"
 

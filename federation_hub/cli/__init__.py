@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from federation_hub.cli import administration, people, publishing, reference, running, trail
+from federation_hub.cli import administration, backups, people, publishing, reference, running, trail
 from federation_hub.cli.session import Session, fail
 from federation_hub.config import HOME_VARIABLE, default_home
 from silo_node import __version__
@@ -24,6 +24,8 @@ app.command(name="worker")(running.worker)
 app.command(name="migrate")(running.migrate)
 app.command(name="openapi")(reference.openapi)
 app.command(name="export-static")(publishing.export_static)
+app.command(name="backup")(backups.backup)
+app.command(name="restore")(backups.restore)
 app.command(name="audit")(trail.audit)
 app.add_typer(people.person, name="person")
 app.add_typer(people.organisation, name="organisation")

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from federation_hub.client.simulation import Ask, SimulatedModel, SimulatedSite, Simulation, simulate
-from silo_node.wire.course import Evaluation, InRounds
-from silo_node.wire.strategies import FedAvg, Mean, Shared
+from federation_hub.studies.baseline import averaging_twin
 from silo_node.wire.studies import StudyPlan
 
 Open = Callable[[StudyPlan, str], Sequence[SimulatedSite]]
@@ -31,19 +30,8 @@ def beside_alone(plan: StudyPlan) -> StudyPlan:
 
 
 def plain(plan: StudyPlan, silos: tuple[str, ...]) -> StudyPlan:
-    """Return the plan with federated averaging in its simplest form over these silos, and its own local training."""
-    return plan.model_copy(
-        update={
-            "silos": silos,
-            "quorum": len(silos),
-            "strategy": FedAvg(),
-            "robust": Mean(),
-            "personal": Shared(),
-            "schedule": InRounds(),
-            "gate": None,
-            "evaluation": Evaluation(every=plan.evaluation.every, keep=plan.evaluation.keep, by=plan.evaluation.by),
-        }
-    )
+    """Return the plan with federated averaging in its simplest form over these silos."""
+    return averaging_twin(plan).model_copy(update={"silos": silos, "quorum": len(silos)})
 
 
 def compare(

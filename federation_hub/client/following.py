@@ -85,7 +85,7 @@ def _row(site: Record) -> list[Any]:
 
 
 def _words(site: Record) -> str:
-    counts = f" {site['done']}/{site['total']}" if site["state"] == "running" and site["total"] else ""
+    counts = f" {site['done'] / site['total']:.0%}" if site["state"] == "running" and site["total"] else ""
     return WORDS[site["state"]] + counts
 
 

@@ -8,12 +8,13 @@ import difflib
 import json
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from federation_hub.client.graphs import GraphFile, drawn
 from federation_hub.client.hub import Hub, Record
+from federation_hub.studies.fitting import require_fit
 from silo_node.wire.base import Digest, Name, Title
 from silo_node.wire.benchmarks import BenchmarkReference
 from silo_node.wire.compression import Compression, Half, Uncompressed
@@ -65,6 +66,10 @@ class PlanFile(BaseModel):
     compression: Compression | None = None
     """A level, or a table with the level and its parameters; by default ``half``, ``none`` where every bit counts."""
 
+    baseline: Literal["fedavg"] | Annotated[str, Field(pattern=r"^study-[0-9a-z]{6,32}$")] | None = None
+    """``fedavg``: a second study by plain federated averaging, to compare with, is created with this one; or the id of
+    one that was made before."""
+
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     local: LocalTraining = LocalTraining()
     privacy: Privacy | None = None
@@ -109,7 +114,10 @@ def resolve_plan(plan: PlanFile, hub: Hub) -> StudyPlan:
     reference = BenchmarkReference(name=name, version=benchmark["definition"]["version"], digest=benchmark["digest"])
     start = ModelReference(digest=model["digest"], size=model["size"])
     silo_ids = _silo_ids(plan.silos, hub.silos())
-    return exact_plan(plan, reference, start, silo_ids, _signing_keys(plan, silo_ids, hub))
+    exact = exact_plan(plan, reference, start, silo_ids, _signing_keys(plan, silo_ids, hub))
+    if summary := model["summary"]:
+        require_fit(exact, summary["network"], summary["arguments"])
+    return exact
 
 
 def exact_plan(
@@ -145,6 +153,7 @@ def exact_plan(
             compression=plan.compression or _level(plan),
             secure_aggregation=_with_members(plan.secure_aggregation, members),
             decentralised=_graph(plan, silos, members),
+            baseline=None if plan.baseline == "fedavg" else plan.baseline,
             seed=plan.seed,
         )
     except ValidationError as error:
@@ -174,12 +183,14 @@ personal = "none"        # or fedbn, ditto: what a silo keeps of its own
 schedule = "rounds"      # or buffered: nobody waits for the slowest
 compression = "half"     # or none, lossless, int8, topk with a fraction in a table [compression]
 seed = 0
+# baseline = "fedavg"    # also run plain federated averaging, as a study of its own, to compare with
 
 # [decentralised]        # no global model: silos show each other sealed models
 # degree = 2             # neighbours of each silo; or edges = [["A", "B"], ...]
 # rule = "balance"       # or ubar, self_centred_clipping, gossip
 
 # [secure_aggregation]   # the hub sees sums over at least three silos, and no single update
+# word_bits = 32         # 16: half the bytes, in coarser steps of largest_change
 # groups = 1             # one sum a group; a robust rule needs as many groups as it needs sites
 
 [local]

@@ -23,7 +23,7 @@ from federation_hub.studies.rules import ATTEMPTS_A_ROUND
 from pipelines.compression.feedback import compress_round
 from pipelines.compression.files import compress
 from pipelines.job import Mixed, Neighbourhood
-from silo_node.wire.compression import KEEPS_A_RESIDUAL, fraction_of
+from silo_node.wire.compression import KEEPS_A_RESIDUAL, agreed, fraction_of
 from silo_node.wire.course import Buffered, Verdict, discount, is_scored
 from silo_node.wire.digests import digest_bytes, hex_part
 from silo_node.wire.errors import IntegrityError, MedSiloError
@@ -297,7 +297,7 @@ class _Run:
 
 def _received(update: Path, silo_id: str, number: int, base: Path, plan: StudyPlan, folder: Path) -> Path:
     """Return an update as the hub gets it: compressed and unpacked by the plan, with the site's own residual."""
-    compression = plan.compression
+    compression = agreed(plan.compression, None)
     if compression.level == "none":
         return update
     sent, out = folder / f"{silo_id}.update", folder / f"{silo_id}.received"

@@ -7,9 +7,21 @@ from typing import Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from federation_hub.client.hub import Hub, Record
+from federation_hub.client.plans import PlanFile, resolve_plan
 from federation_hub.client.terminal import messages, output, print_table
+from federation_hub.studies.baseline import averaging_twin
 
 _CONSENT_SECONDS = 1.0
+
+
+def create_study(hub: Hub, asked: PlanFile) -> list[str]:
+    """Create a study, and the one it is compared with where the plan asks for it; return their ids."""
+    exact = resolve_plan(asked, hub)
+    if asked.baseline != "fedavg":
+        return [str(hub.create_study(exact)["study_id"])]
+    baseline = str(hub.create_study(averaging_twin(exact))["study_id"])
+    study_id = hub.create_study(exact.model_copy(update={"baseline": baseline}))["study_id"]
+    return [str(study_id), baseline]
 
 
 def wait_for_consents(hub: Hub, study_id: str) -> Record:
@@ -59,17 +71,33 @@ def print_study(study: Record) -> None:
         output().print(f"Final model {study['final_model']}", soft_wrap=True)
 
 
-def print_report(study: Record) -> None:
-    """Print what each site gets of a study: its scores of the global model, of its own, and of the one alone."""
+def print_report(study: Record, baseline: Record | None = None) -> None:
+    """Print what each site gets of a study: its scores of the global model, of its own, of the one alone, by FedAvg."""
     print_study(study)
+    fedavg = {silo: told.get("score") for silo, told in _told_at_the_end(baseline).items()} if baseline else {}
+    told_of = ("score", "personal", "alone")
+    rows = [
+        [told["silo"], *(told.get(name) for name in told_of), fedavg.get(silo), told.get("verdict")]
+        for silo, told in _told_at_the_end(study).items()
+    ]
+    title = f"{study['metric']} at each site after round {report_round(study)}"
+    print_table(["site", "global", "personal", "alone", "fedavg", "verdict"], rows, title=title)
+
+
+def study_report(study: Record) -> Record:
+    """Return what a report tells of a study, as plain values."""
     made = report_round(study)
-    rows = []
-    for curve in study["curves"]:
-        points = {point["made"]: point for point in curve["points"]}
-        told = points.get(made, {})
-        rows.append([curve["silo"], *(told.get(name) for name in ("score", "personal", "alone", "verdict"))])
-    title = f"{study['metric']} at each site after round {made}"
-    print_table(["site", "global", "personal", "alone", "verdict"], rows, title=title)
+    return {"study": study["study_id"], "round": made, "metric": study["metric"], "curves": study["curves"]}
+
+
+def _told_at_the_end(study: Record) -> dict[str, Record]:
+    """Return what each site told of the model a report is about, by silo."""
+    made = report_round(study)
+    return {
+        curve["silo_id"]: {"silo": curve["silo"]}
+        | next((point for point in curve["points"] if point["made"] == made), {})
+        for curve in study["curves"]
+    }
 
 
 def report_round(study: Record) -> int | None:

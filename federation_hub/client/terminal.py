@@ -56,7 +56,9 @@ def messages() -> Console:
 
 def print_json(value: Any) -> None:
     """Print one JSON document."""
+    # At once, since a program that reads it may wait for it while this one goes on.
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
 
 
 def print_table(columns: list[str], rows: list[list[Any]], *, title: str | None = None) -> None:

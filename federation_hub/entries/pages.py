@@ -119,10 +119,26 @@ def own_model(digest: str) -> str:
     """Step four: where it is, hospital by hospital, and what was released."""
     with services().database.reading() as session:
         model = _own(models.model_of_digest(session, digest))
-        found = entries_view(session, model, asked_page(ENTRIES_SHOWN))
-        live = model.state == "checking" or any(not entry.settled for entry in found.entries)
-        shown = {"entries": found.entries, "next": found.next}
-        return page("submit/model.html", steps=STEPS, step=4, model=model, at=now(), live=live, **shown)
+        query = asked_page(ENTRIES_SHOWN)
+        found = entries_view(session, model, query)
+        entries = found.entries
+        # A benchmark's owner who has to decide may do so at any moment. A later page does not look again by itself.
+        moving = any(not entry.settled or entry.consent == "requested" for entry in entries)
+        live = query.cursor is None and (model.state == "checking" or moving)
+        asked = {(entry.benchmark, entry.benchmark_version) for entry in entries}
+        questions = {key: find(session, *key).definition for key in asked}
+        return page(
+            "submit/model.html",
+            steps=STEPS,
+            step=4,
+            model=model,
+            entries=entries,
+            next=found.next,
+            titles={key: question["title"] for key, question in questions.items()},
+            provenances=sorted({question["provenance"] for question in questions.values()}),
+            at=now(),
+            live=live,
+        )
 
 
 @signed_in(blueprint, "POST", "/account/models/<digest>/withdraw", roles=RESEARCHER)

@@ -12,6 +12,7 @@ from federation_hub.accounts.pages.forms import Form
 from federation_hub.api import current_actor
 from federation_hub.benchmarks.service import find
 from federation_hub.benchmarks.tables import Benchmark
+from federation_hub.evaluations.cells import UNDER_WAY
 from federation_hub.evaluations.disputes import owns
 from federation_hub.evaluations.matrix import matrix, sites_asked
 from federation_hub.evaluations.messages import RetryReason
@@ -57,11 +58,15 @@ def benchmark_matrix(name: str, version: int) -> str:
         benchmark = find(session, name, version)
         if not owns(benchmark, current_actor()):
             raise MedSiloError("not-permitted")
+        query = asked_page()
+        found = matrix(session, benchmark, query)
         return page(
             "owner/matrix.html",
             title=benchmark.definition["title"],
             provenance_of=benchmark.definition["provenance"],
-            matrix=matrix(session, benchmark, asked_page()),
+            matrix=found,
+            # The first page looks again by itself; a later one would be replaced by it.
+            live=query.cursor is None and any(cell.state in UNDER_WAY for row in found.models for cell in row.cells),
             reasons=get_args(RetryReason),
         )
 

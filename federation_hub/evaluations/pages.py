@@ -164,7 +164,7 @@ def _facts(evaluation: Evaluation, row: EstimateBlockRow | None, block: Estimate
     software = block.software
     return (
         *facts,
-        ("Run", f"{minute(block.started)}, {seconds(took)}"),
+        ("Run", f"{minute(block.started)}, {seconds(took) if took else 'under a second'}"),
         ("Software", f"MedSilo {software.medsilo}, MONAI {software.monai}, PyTorch {software.torch}"),
         ("Received", minute(row.received)),
         ("State", RESULTS.get(row.state, row.state) + (f": {reason(row.reason)}" if row.reason else "")),

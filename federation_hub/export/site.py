@@ -18,12 +18,15 @@ from federation_hub.app import create_app
 from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.db import now
 from federation_hub.export.links import API, file_of, links, public, relinked, views_of
+from federation_hub.export.manifest import SITE_MANIFEST, SiteFile, SiteManifest, names_below
 from federation_hub.leaderboards.tables import Snapshot
 from federation_hub.leaderboards.upkeep import catch_up
 from federation_hub.models.tables import Model
 from federation_hub.services import Services
 from federation_hub.studies.tables import Study
 from silo_node.web.formats import minute
+from silo_node.wire.digests import digest_file
+from silo_node.wire.envelope import seal
 from silo_node.wire.errors import BadInput
 
 _UNLIMITED = 10**9
@@ -52,12 +55,20 @@ def export_site(services: Services, folder: Path) -> Exported:
     made = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:
         exported = _write(_fetch(_application(services), _starts(services)), made, services.config.name)
+        _sign(services, made)
         made.chmod(0o755)
         made.replace(folder)
     except BaseException:
         shutil.rmtree(made, ignore_errors=True)
         raise
     return exported
+
+
+def _sign(services: Services, folder: Path) -> None:
+    """Write down the digest of every file under the hub's signature."""
+    files = tuple(SiteFile(path=name, digest=digest_file(folder / name)) for name in sorted(names_below(folder)))
+    manifest = SiteManifest(hub=services.config.name, made=now(), public_key=services.public_key, files=files)
+    (folder / SITE_MANIFEST).write_text(seal(manifest, services.key).model_dump_json() + "\n")
 
 
 def _application(services: Services) -> Flask:

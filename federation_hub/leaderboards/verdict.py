@@ -25,14 +25,16 @@ def verdict(board: Board) -> tuple[Answer, ...]:
     if not board.ranked:
         return ()
     leaders = [entry for entry in board.entries if entry.group == 1]
-    return (_best(board, leaders), _certainty(leaders), _weakness(board, leaders))
+    sure = _certainty(leaders) if len(board.entries) > 1 else _alone(leaders[0])
+    return (_best(board, leaders), sure, _weakness(board, leaders))
 
 
 def _best(board: Board, leaders: list[Entry]) -> Answer:
     where = f"averaged over {plural(board.site_count, 'hospital')}, each counting the same"
     name = metric_name(board.metric)
     if len(leaders) == 1:
-        return Answer("Best model", leaders[0].name, (f"{name} {span(leaders[0].estimate)}, {where}.",))
+        question = "Best model" if len(board.entries) > 1 else "The only model"
+        return Answer(question, leaders[0].name, (f"{name} {span(leaders[0].estimate)}, {where}.",))
     names = [entry.name for entry in leaders]
     tied = joined(names) if len(names) <= NAMED_TOGETHER else f"{len(names)} models"
     values = [entry.estimate.value for entry in leaders if entry.estimate.value is not None]
@@ -49,10 +51,19 @@ def _certainty(leaders: list[Entry]) -> Answer:
     likeliest = max(leaders, key=lambda entry: entry.first or 0.0)
     who = "it" if len(leaders) == 1 else likeliest.name
     notes = [f"is the chance that {who} ranks first at these very hospitals.", _rank_sentence(leaders, likeliest)]
-    if likeliest.prediction is not None:
-        low, high = likeliest.prediction
-        notes.append(f"At a hospital not seen yet, expect {score(low)} to {score(high)}.")
-    return Answer("How sure", chance(likeliest.first), tuple(notes), figure=True)
+    return Answer("How sure", chance(likeliest.first), (*notes, *_expected(likeliest)), figure=True)
+
+
+def _alone(entry: Entry) -> Answer:
+    """Claim no rank where there is nothing to be better than."""
+    return Answer("How sure", "Nothing to compare", ("No other model has a number here yet.", *_expected(entry)))
+
+
+def _expected(entry: Entry) -> tuple[str, ...]:
+    if entry.prediction is None:
+        return ()
+    low, high = entry.prediction
+    return (f"At a hospital not seen yet, expect {score(low)} to {score(high)}.",)
 
 
 def _rank_sentence(leaders: list[Entry], entry: Entry) -> str:

@@ -66,8 +66,11 @@ def write_means(blobs: BlobStore, groups: Sequence[GroupSum], plan: StudyPlan, b
     for group in groups:
         out = stem.with_name(f"{stem.name}.{group.name}")
         try:
-            sources = [stored(blobs.path(group.digests[silo_id]), values) for silo_id in group.said.survivors]
             meaning = meaning_of(plan, [keys.weight for keys in group.said.keys.values()], group.weights.values())
+            sources = [
+                stored(blobs.path(group.digests[silo_id]), values, meaning.encoding.bits)
+                for silo_id in group.said.survivors
+            ]
             write_mean(sources, masks_left(group.said), meaning, base, out)
         except PipelineError as error:
             raise IntegrityError(error.code, error.detail) from error

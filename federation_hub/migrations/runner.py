@@ -40,6 +40,11 @@ def present_revision(connection: Connection) -> str | None:
     return found
 
 
+def is_known(revision: str) -> bool:
+    """Tell whether this release has the migration, and so can read what was made with it."""
+    return any(path.name.startswith(f"{revision}_") for path in (_FOLDER / "versions").glob("*_*.py"))
+
+
 def new_revision(database: Database, message: str, revision_id: str) -> None:
     """Write a migration module from the difference between tables and a migrated database: for developers."""
     from alembic import command
@@ -56,7 +61,7 @@ def _upgrade(connection: Connection) -> None:
 
 def _refuse_newer(connection: Connection) -> None:
     present = present_revision(connection)
-    if present is not None and not list((_FOLDER / "versions").glob(f"{present}_*.py")):
+    if present is not None and not is_known(present):
         raise ConfigError("config-invalid", "the database was made by a newer release; upgrade the hub")
 
 

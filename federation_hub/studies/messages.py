@@ -42,7 +42,13 @@ class UpdateView(Message):
     norm: float | None
     """L2 norm of the update, once verified."""
 
+    mark: Code | None
+    """Why it stands out among the round's updates although it counted: it need not have been trained for."""
+
     size: int | None
+    sent_as: Name | None
+    """The compression level its file had; None before it came, and from a silo that does not negotiate."""
+
     score: float | None
     """The metric of the round's incoming global model on this site's validation cases."""
 

@@ -1,6 +1,6 @@
 """Pages of studies: what was agreed, how each round went, who took part, and what became of the model."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +27,8 @@ from federation_hub.studies.progress import (
     Scores,
     SiteBeside,
     curve_lines,
+    levels_sent,
+    marked_updates,
     public_scores,
     refused_updates,
     round_rows,
@@ -40,7 +42,7 @@ from federation_hub.web.lineage import Step
 from federation_hub.web.lists import asked_page
 from federation_hub.web.rendering import link, page
 from federation_hub.web.structured import script, study_project
-from federation_hub.web.words import metric_name, plural, reason
+from federation_hub.web.words import joined, metric_name, plural, reason
 from silo_node.web.formats import day, score
 from silo_node.wire.benchmarks import BenchmarkDefinition
 from silo_node.wire.errors import MedSiloError
@@ -97,6 +99,8 @@ class Participant:
     name: str
     answer: str
     rounds: int
+    sent_as: str
+    """The compression levels of its updates that counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +118,11 @@ class StudyPage:
     sites: tuple[str, ...]
     rounds: tuple[RoundRow, ...]
     refused: tuple[RefusedUpdate, ...]
+    marked: tuple[RefusedUpdate, ...]
     beside: tuple[SiteBeside, ...]
+    baseline: str | None
+    """The path of the study it is compared with."""
+
     participants: tuple[Participant, ...]
     protection: tuple[Protection, ...]
     facts: Facts
@@ -160,19 +168,29 @@ def _found(session: Session, study_id: str) -> StudyPage:
 
 
 def study_tables(view: StudyPage) -> tuple[DataTable, ...]:
-    """Return the rounds, the updates that were not counted, and who takes part."""
+    """Return the rounds, the updates that were not counted or stand out, and who takes part."""
     scored = view.curve is not None
     columns = ("round", "state", "counted", "not_counted", *(view.sites if scored else ()), "mean")
     rounds = tuple(
         (row.label, row.state, row.counted, row.not_counted, *(row.values if scored else ()), row.mean)
         for row in view.rounds
     )
-    refused = tuple((update.round, update.site, update.code, update.reason) for update in view.refused)
-    sites = tuple((site.name, site.answer, site.rounds) for site in view.participants)
+    refused, marked = (
+        tuple((update.round, update.site, update.code, update.reason) for update in rows)
+        for rows in (view.refused, view.marked)
+    )
+    sites = tuple((site.name, site.answer, site.rounds, site.sent_as) for site in view.participants)
     return (
         DataTable("rounds", f"Rounds, with {view.metric} at each site", columns, rounds),
         DataTable("refused", "Updates that were not counted", ("round", "site", "code", "reason"), refused),
-        DataTable("sites", "Who takes part", ("site", "answer", "rounds_counted"), sites),
+        DataTable("marked", "Updates that counted and stand out", ("round", "site", "code", "reason"), marked),
+        DataTable(
+            "beside",
+            f"What each site gets, in {view.metric}",
+            ("site", "global", "personal", "alone", "fedavg"),
+            tuple((site.site, site.shared, site.personal, site.alone, site.fedavg) for site in view.beside),
+        ),
+        DataTable("sites", "Who takes part", ("site", "answer", "rounds_counted", "sent_as"), sites),
     )
 
 
@@ -217,9 +235,19 @@ def _page(session: Session, study: Study) -> StudyPage:
         sites=tuple(labels[silo] for silo in shown),
         rounds=tuple(rows),
         refused=tuple(refused_updates(updates, labels)),
+        marked=tuple(marked_updates(updates, labels)),
         beside=tuple(
-            sites_beside(updates, rounds, chosen_round(study, plan, rows), labels, shown, minimum_sites=fewest)
+            sites_beside(
+                updates,
+                rounds,
+                chosen_round(study, plan, rows),
+                labels,
+                shown,
+                minimum_sites=fewest,
+                fedavg=_of_baseline(session, plan, fewest),
+            )
         ),
+        baseline=link("studies", plan.baseline) if plan.baseline else None,
         participants=tuple(_participants(session, study, plan, labels, updates)),
         protection=_protection(plan, labels),
         facts=_facts(study, plan, benchmark, labels),
@@ -227,6 +255,19 @@ def _page(session: Session, study: Study) -> StudyPage:
         live=study.state in ("recruiting", "running", "paused"),
         structured=script(study_project(study)),
     )
+
+
+def _of_baseline(session: Session, plan: StudyPlan, minimum_sites: int) -> Mapping[str, float]:
+    """Return each site's score of the baseline's model; nothing before there is one."""
+    study = session.get(Study, plan.baseline) if plan.baseline else None
+    if study is None:
+        return {}
+    rounds = session.scalars(select(StudyRound).where(StudyRound.study_id == study.id)).all()
+    updates = session.scalars(select(StudyUpdate).where(StudyUpdate.study_id == study.id)).all()
+    scores = public_scores(updates, rounds, minimum_sites=minimum_sites)
+    rows = round_rows(rounds, updates, scores, {}, ())
+    made = chosen_round(study, read_stored(StudyPlan, study.plan), rows)
+    return {} if made is None else scores.get(made, {})
 
 
 def _sites(session: Session, plan: StudyPlan, benchmark: str) -> dict[str, PublicSite]:
@@ -308,13 +349,16 @@ def _participants(
 ) -> list[Participant]:
     asked = select(Association).where(Association.study_id == study.id)
     states = {row.silo_id: row.state for row in session.scalars(asked)}
-    counted = {(update.silo_id, update.number) for update in updates if update.state == "folded"}
-    rounds = Counter(silo for silo, _ in counted)
+    folded: dict[str, list[StudyUpdate]] = defaultdict(list)
+    for update in updates:
+        if update.state == "folded":
+            folded[update.silo_id].append(update)
     return [
         Participant(
             name=labels[silo],
             answer=ANSWERS.get(states.get(silo, "requested"), "asked"),
-            rounds=rounds[silo],
+            rounds=len({update.number for update in folded[silo]}),
+            sent_as=joined(levels_sent(folded[silo], plan.compression.level)) or "–",
         )
         for silo in plan.silos
     ]
@@ -373,8 +417,13 @@ def _combining(plan: StudyPlan, labels: Mapping[str, str]) -> Facts:
         ("Strategy", chosen(plan.strategy)),
         ("Sites' updates are combined by", _labelled(chosen(plan.robust), labels)),
         ("Secure aggregation", summed),
-        ("Compression", plan.compression.level),
+        ("Compression", _compression(plan)),
     )
+
+
+def _compression(plan: StudyPlan) -> str:
+    level = plan.compression.level
+    return level if level in ("none", "lossless") else f"{level}; a site may send its updates at one that loses less"
 
 
 def _facts(study: Study, plan: StudyPlan, benchmark: Benchmark, labels: Mapping[str, str]) -> Facts:

@@ -12,6 +12,7 @@ from federation_hub.studies.rules import model_of
 from federation_hub.studies.tables import StudyRound, StudyUpdate
 from federation_hub.web.charts import CurveLine
 from federation_hub.web.words import joined, reason, state
+from silo_node.wire.compression import LEVELS
 
 NOT_COUNTED = ("rejected", "late")
 _ENDED = ("model-vetoed", "stop-rule-met")
@@ -33,17 +34,18 @@ class RoundRow:
 
 @dataclass(frozen=True, slots=True)
 class SiteBeside:
-    """What one site gets: the global model, its personal one, and the one it trained alone, on the same cases."""
+    """What one site gets on the same cases: the global model, its personal one, the one alone, and the baseline's."""
 
     site: str
     shared: float | None
     personal: float | None
     alone: float | None
+    fedavg: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class RefusedUpdate:
-    """An update that was not counted, and why."""
+    """An update that was not counted, or that stands out, and why."""
 
     round: int
     site: str
@@ -121,16 +123,30 @@ def sites_beside(
     shown: Sequence[str],
     *,
     minimum_sites: int,
+    fedavg: Mapping[str, float] | None = None,
 ) -> list[SiteBeside]:
-    """Return each site's scores after round ``made``; empty where the study keeps nothing beside the global model."""
+    """Return each site's scores after round ``made``; empty where there is nothing beside the global model.
+
+    ``fedavg`` are the scores of the baseline's model, by silo.
+    """
     found = [
         public_scores(updates, rounds, minimum_sites=minimum_sites, of=of).get(-1 if made is None else made, {})
         for of in ("score", "personal", "alone")
     ]
-    if not found[1] and not found[2]:
+    found.append(dict(fedavg or {}))
+    if not any(found[1:]):
         return []
     sites = [SiteBeside(labels[silo], *(values.get(silo) for values in found)) for silo in shown]
     return [*sites, SiteBeside("Mean of all sites", *(mean(values.values()) for values in found))]
+
+
+def levels_sent(updates: Iterable[StudyUpdate], asked: str) -> list[str]:
+    """Return the compression levels that updates were in fact sent at, the most exact first.
+
+    A silo that does not negotiate states none and sends as the plan asks.
+    """
+    found = {str((update.report or {}).get("sent_as") or asked) for update in updates if update.report}
+    return [level for level in LEVELS if level in found]
 
 
 def _names(updates: Iterable[StudyUpdate], states: Sequence[str], labels: Mapping[str, str]) -> str:
@@ -147,6 +163,15 @@ def refused_updates(updates: Iterable[StudyUpdate], labels: Mapping[str, str]) -
             code=update.code or update.state,
             reason=reason(update.code) if update.code else state(update.state),
         )
+        for update in found
+    ]
+
+
+def marked_updates(updates: Iterable[StudyUpdate], labels: Mapping[str, str]) -> list[RefusedUpdate]:
+    """Return every update that counted and stands out, with its mark in words."""
+    found = sorted((update for update in updates if update.mark and update.state == "folded"), key=_order)
+    return [
+        RefusedUpdate(update.number, labels.get(update.silo_id, "a site"), str(update.mark), reason(update.mark))
         for update in found
     ]
 

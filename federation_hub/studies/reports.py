@@ -29,6 +29,7 @@ from federation_hub.studies.service import move_round, plan_of
 from federation_hub.studies.tables import Study, StudyRound, StudyUpdate
 from pipelines.masking.sums import masked_size
 from silo_node.wire.benchmarks import BenchmarkDefinition
+from silo_node.wire.compression import Known, agreed, at_level, loses_more
 from silo_node.wire.course import Buffered
 from silo_node.wire.envelope import BadEnvelope, Envelope
 from silo_node.wire.errors import IntegrityError, WireError
@@ -60,6 +61,8 @@ class Question:
     base: str
     cohort: str
     metric: str
+    level: str
+    """The compression level the silo was told."""
 
 
 def refusal_of(report: RoundReport, question: Question) -> str | None:
@@ -81,10 +84,25 @@ def refusal_of(report: RoundReport, question: Question) -> str | None:
         return "update-base"
     if report.cohort != question.cohort:
         return "cohort-changed"
-    return "update-unsound" if report.update is None and not question.validate_only else None
+    if report.update is None:
+        return None if question.validate_only else "update-unsound"
+    return _level_refused(report.sent_as, question.level)
 
 
-def examine(blobs: BlobStore, update: BlobReference, base: str, plan: StudyPlan) -> Finding:
+def _level_refused(sent_as: str | None, told: str) -> str | None:
+    try:
+        return "compression-not-agreed" if sent_as is not None and loses_more(sent_as, told) else None
+    except WireError as error:
+        return error.code
+
+
+def sent_compression(plan: StudyPlan, sent_as: str | None) -> Known:
+    """Return how an update was made smaller; raises :class:`WireError` ``compression-unknown``."""
+    asked = agreed(plan.compression, None)
+    return asked if sent_as is None else at_level(asked, sent_as)
+
+
+def examine(blobs: BlobStore, update: BlobReference, base: str, plan: StudyPlan, sent_as: str | None = None) -> Finding:
     """Read an update file and return what was found; of one masked or sealed for others only what can be judged."""
     try:
         if not blobs.has(update.digest) or blobs.size(update.digest) != update.size:
@@ -93,12 +111,13 @@ def examine(blobs: BlobStore, update: BlobReference, base: str, plan: StudyPlan)
             return Finding(update.digest, base, None, None)
         layout = read_layout(blobs.path(base))
         if plan.secure_aggregation is not None:
-            if update.size != masked_size(sum(tensor.values for tensor in layout.tensors)):
+            values = sum(tensor.values for tensor in layout.tensors)
+            if update.size != masked_size(values, plan.secure_aggregation.word_bits):
                 raise IntegrityError("update-unsound", "a masked update has another length")
             return Finding(update.digest, base, None, None)
-        plain = plain_update(blobs, update.digest, blobs.path(base), plan.compression)
+        plain = plain_update(blobs, update.digest, blobs.path(base), sent_compression(plan, sent_as))
         facts = verify_update(plain, layout, norm_bound=plan.norm_bound)
-    except IntegrityError as error:
+    except (IntegrityError, WireError) as error:
         return Finding(update.digest, base, error.code, None)
     return Finding(update.digest, base, None, facts.norm)
 
@@ -120,7 +139,7 @@ def examine_ahead(services: Services, task_id: str, envelope: Envelope) -> Findi
         if not _takes(round_of(session, row), plan) or report.base != _base_of(session, row):
             return None
         move_update(session, row, "receive", Actor("silo", row.silo_id))
-    return examine(services.blobs, report.update, report.base, plan)
+    return examine(services.blobs, report.update, report.base, plan, report.sent_as)
 
 
 def receive_report(
@@ -154,10 +173,10 @@ def receive_report(
     is_open = found.state in ROUND_TAKES_UPDATES
     if is_open:
         move_round(session, found, "collect", actor)
-    code = refusal_of(report, _question(session, row, found)) or refusal_of_exchange(session, report, plan)
+    code = refusal_of(report, _question(session, row, found, task)) or refusal_of_exchange(session, report, plan)
     if code is None and report.update is not None:
         if finding is None or (finding.update, finding.base) != (report.update.digest, report.base):
-            finding = examine(services.blobs, report.update, report.base, plan)
+            finding = examine(services.blobs, report.update, report.base, plan, report.sent_as)
         code, row.norm = finding.code, finding.norm
     if code is not None:
         move_update(session, row, "reject", actor, code)
@@ -169,7 +188,7 @@ def receive_report(
 def move_update(session: Session, row: StudyUpdate, event: str, actor: Actor, code: str | None = None) -> None:
     """Take an update through one transition and write it to the audit trail; raises ``state-conflict``."""
     before, row.state = row.state, UPDATE.after(row.state, event)
-    row.code = code
+    row.code = code or row.code
     if before != row.state:
         subject = f"{row.study_id}/{row.number}.{row.attempt}/{row.silo_id}"
         record(session, actor, f"update.{event}", subject, before, row.state, code)
@@ -198,8 +217,9 @@ def _late(session: Session, row: StudyUpdate, actor: Actor) -> ResultAnswer:
     return ResultAnswer(state="late", code="update-stale")
 
 
-def _question(session: Session, row: StudyUpdate, found: StudyRound) -> Question:
+def _question(session: Session, row: StudyUpdate, found: StudyRound, task: Task) -> Question:
     study = session.get_one(Study, row.study_id)
+    level = task.body.get("level") or plan_of(study).compression.level
     definition = session.get_one(Benchmark, study.benchmark_id).definition
     return Question(
         task_id=row.task_id,
@@ -211,4 +231,5 @@ def _question(session: Session, row: StudyUpdate, found: StudyRound) -> Question
         base=_base_of(session, row),
         cohort=session.get_one(Cohort, row.cohort_id).fingerprint,
         metric=read_stored(BenchmarkDefinition, definition).primary.name,
+        level=level,
     )

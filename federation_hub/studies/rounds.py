@@ -24,12 +24,14 @@ from federation_hub.services import Services
 from federation_hub.silos.tables import Cohort, Silo
 from federation_hub.studies.buffer import carry_over, close_buffer, standing_rounds
 from federation_hub.studies.judging import judge_base, last_round
+from federation_hub.studies.marking import mark_updates
 from federation_hub.studies.private import begin_fold, end_fold
-from federation_hub.studies.reports import move_update
+from federation_hub.studies.reports import move_update, sent_compression
 from federation_hub.studies.rules import ROUND, ROUND_TAKES_UPDATES, Outlook, Verdict, base_round, judge_round
 from federation_hub.studies.service import abandon, cancel_tasks, move_round, plan_of, updates_of
 from federation_hub.studies.tables import Study, StudyRound, StudyUpdate
 from pipelines.bundles import read_bundle, weights_file
+from silo_node.wire.compression import agreed
 from silo_node.wire.course import KEPT_MODELS, Buffered, discount, is_scored
 from silo_node.wire.errors import IntegrityError
 from silo_node.wire.strategies import FLTrust
@@ -86,6 +88,7 @@ def open_round(services: Services, key: RoundKey, *, validate_only: bool) -> Non
         stood = standing_rounds(session, study.id)
         control = (study.moments or {}).get(CONTROL)
         evaluate = validate_only or is_scored(plan.evaluation, plan.rounds, base_round(found))
+        levels = _levels(session, study.id)
         for cohort in _cohorts(session, study):
             if cohort.silo_id in taken:
                 continue
@@ -99,6 +102,7 @@ def open_round(services: Services, key: RoundKey, *, validate_only: bool) -> Non
                 weights=_reference(services, study.weights_digest),
                 evaluate=evaluate,
                 control=_reference(services, control) if control is not None else None,
+                level=agreed(plan.compression, levels.get(cohort.silo_id)).level,
                 standing=stood.get(cohort.silo_id, 0),
                 neighbours=shown_to(session, study, plan.decentralised, cohort.silo_id, key.number)
                 if plan.decentralised
@@ -179,7 +183,7 @@ def fold_round(services: Services, key: RoundKey) -> FoldedModel:
     updates = [
         Update(
             row.silo_id,
-            plain_update(services.blobs, row.digest, base, plan.compression),
+            plain_update(services.blobs, row.digest, base, sent_compression(plan, (row.report or {}).get("sent_as"))),
             row.weight,
             discount(plan.schedule, row.number - (row.started or row.number)),
             plan.local.steps(row.weight),
@@ -187,6 +191,7 @@ def fold_round(services: Services, key: RoundKey) -> FoldedModel:
         for row in rows
         if row.state == "verified" and row.digest is not None
     ]
+    mark_updates(services, found, plan, updates)
     path = services.blobs.scratch / f"{key.study_id}.{key.number}.{key.attempt}"
     if plan.secure_aggregation is not None:
         updates = folding.write_means(services.blobs, sums, plan, base, path)
@@ -308,6 +313,12 @@ def _cohorts(session: Session, study: Study) -> Sequence[Cohort]:
     agreed = select(Association.silo_id).where(Association.study_id == study.id, Association.state == "approved")
     taking_part = set(session.scalars(agreed.join(Silo, Silo.id == Association.silo_id).where(Silo.state == "active")))
     return [cohort for cohort in _registered(session, study) if cohort.silo_id in taking_part]
+
+
+def _levels(session: Session, study_id: str) -> dict[str, list[Any] | None]:
+    """Return the compression levels each silo of a study offers."""
+    rows = select(Association.silo_id, Association.levels).where(Association.study_id == study_id)
+    return {silo_id: levels for silo_id, levels in session.execute(rows) if silo_id is not None}
 
 
 def _registered(session: Session, study: Study) -> Sequence[Cohort]:

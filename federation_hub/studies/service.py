@@ -19,6 +19,8 @@ from federation_hub.models.tables import Model
 from federation_hub.silos.tables import Silo
 from federation_hub.states import StateConflict
 from federation_hub.stored import read_stored
+from federation_hub.studies.baseline import is_baseline
+from federation_hub.studies.fitting import require_fit
 from federation_hub.studies.rules import ROUND, ROUND_TAKES_UPDATES, STUDY
 from federation_hub.studies.tables import Study, StudyRound, StudyUpdate
 from federation_hub.studies.view import study_view
@@ -48,7 +50,8 @@ def create(session: Session, plan: StudyPlan, *, actor: Actor) -> Study:
 
     Raises ``benchmark-unknown``, ``model-unknown`` (also for a model of another organisation), ``model-not-accepted``,
     ``model-incompatible`` where the model was never put to that benchmark, ``plan-invalid`` for a silo that is not
-    there, ``plan-masked-members`` for a key that is not the silo's present one, and the codes of
+    there, ``plan-masked-members`` for a key that is not the silo's present one, ``plan-fedbn-idle``,
+    ``plan-baseline`` and the codes of
     :mod:`silo_node.wire.soundness`.
     """
     if actor.organisation_id is None:
@@ -58,6 +61,7 @@ def create(session: Session, plan: StudyPlan, *, actor: Actor) -> Study:
     benchmark = referenced(session, plan.benchmark)
     _require_model(session, plan, benchmark, actor)
     _require_silos(session, plan)
+    _require_baseline(session, plan, actor)
     _require_keys(session, plan)
     study = Study(
         state="draft",
@@ -215,8 +219,11 @@ def _require_model(session: Session, plan: StudyPlan, benchmark: Benchmark, acto
         raise BadInput("model-not-accepted")
     if model.size != plan.model.size:
         raise BadInput("plan-invalid", "the model has another size")
-    if (model.summary or {}).get("network") == ONNX:
+    summary = model.summary or {}
+    if summary.get("network") == ONNX:
         raise BadInput("model-incompatible", "an ONNX model cannot be trained")
+    if summary:
+        require_fit(plan, summary["network"], summary["arguments"])
     on_benchmark = select(Association.id).where(
         Association.model_digest == model.digest, Association.benchmark_id == benchmark.id
     )
@@ -228,6 +235,16 @@ def _require_silos(session: Session, plan: StudyPlan) -> None:
     known = select(Silo.id).where(Silo.id.in_(plan.silos), Silo.state.in_(("active", "suspended")))
     if set(plan.silos) - set(session.scalars(known)):
         raise BadInput("plan-invalid", "a silo is not there")
+
+
+def _require_baseline(session: Session, plan: StudyPlan, actor: Actor) -> None:
+    if plan.baseline is None:
+        return
+    other = session.get(Study, plan.baseline)
+    if other is None or other.owner_organisation_id != actor.organisation_id:
+        raise BadInput("plan-baseline", "there is no such study of your organisation")
+    if not is_baseline(plan_of(other), plan):
+        raise BadInput("plan-baseline", "it differs in more than the strategy")
 
 
 def _require_keys(session: Session, plan: StudyPlan) -> None:

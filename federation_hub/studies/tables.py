@@ -123,6 +123,9 @@ class StudyUpdate(Base):
     norm: Mapped[float | None]
     """L2 norm of the verified update."""
 
+    mark: Mapped[str | None] = mapped_column(String(60))
+    """Why an update that counted stands out; see :mod:`federation_hub.aggregation.free_riders`."""
+
     report: Mapped[dict[str, Any] | None]
     """The ``RoundReport`` as JSON, with the score of the round's incoming global model at this site."""
 

@@ -35,7 +35,7 @@ class DataTable:
         """Return the table as CSV with a header line (RFC 4180)."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\r\n")
-        writer.writerow(self.columns)
+        writer.writerow(map(spreadsheet_cell, self.columns))
         writer.writerows([spreadsheet_cell(value) for value in row] for row in self.rows)
         return text.getvalue()
 

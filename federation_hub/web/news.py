@@ -70,7 +70,8 @@ def recent(session: Session, count: int) -> list[News]:
 
 def _published(benchmarks: Sequence[Benchmark]) -> Iterable[News]:
     for row in benchmarks:
-        yield News(row.created, row.definition["title"], link("benchmarks", row.name, row.version), "was published")
+        what = "was published" if row.version == 1 else f"was published in version {row.version}"
+        yield News(row.created, row.definition["title"], link("benchmarks", row.name, row.version), what)
 
 
 def _joined(session: Session, benchmarks: Sequence[Benchmark], count: int) -> Iterable[News]:

@@ -2,19 +2,10 @@
 
 from datetime import datetime
 
+from silo_node.web.formats import metric_name as metric_name  # the console writes them alike
 from silo_node.wire.benchmarks import METRICS, Direction
 from silo_node.wire.errors import PROBLEMS
 
-METRIC_NAMES = {
-    "auroc": "AUROC",
-    "auprc": "AUPRC",
-    "balanced_accuracy": "Balanced accuracy",
-    "brier": "Brier score",
-    "ece": "Calibration error",
-    "dice": "Dice",
-    "nsd": "Surface Dice",
-    "hd95": "HD95 (mm)",
-}
 METRIC_MEANINGS = {
     "auroc": "how well the model's scores put diseased cases above the others; 0.5 is chance, 1 is perfect",
     "auprc": "precision averaged over recall; chance is the share of positive cases",
@@ -85,11 +76,6 @@ CELLS = {
 def cell(name: str) -> str:
     """Return where a model stands at a hospital in words."""
     return CELLS.get(name, name)
-
-
-def metric_name(name: str) -> str:
-    """Return how a metric is written in a heading."""
-    return METRIC_NAMES.get(name, name.replace("_", " "))
 
 
 def direction(name: str) -> Direction:

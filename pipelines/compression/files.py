@@ -58,7 +58,7 @@ def compress(
             chosen = EXACT if is_buffer(tensor.name) else coding
             for start, count in _cuts(tensor):
                 wanted = _read_block(update, index, tensor.name, start, count)
-                if residual is not None and earlier is not None and chosen is not EXACT:
+                if residual is not None and earlier is not None and not is_buffer(tensor.name):
                     wanted = wanted + _read_block(residual, earlier, tensor.name, start, count)
                 data = chosen.encode(wanted)
                 frame = packer.compress(data)

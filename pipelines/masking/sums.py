@@ -17,7 +17,7 @@ from pipelines.bundles.weights import Tensor, WeightsIndex, read_weights_index, 
 from pipelines.errors import PipelineError
 from pipelines.masking.fixed_point import (
     CHECK_WORDS,
-    WORD_BYTES,
+    Bits,
     FixedPoint,
     Float32,
     Words,
@@ -25,6 +25,8 @@ from pipelines.masking.fixed_point import (
     sum_is_whole,
 )
 from pipelines.masking.keystream import BLOCK_WORDS, Keystream
+
+_FLOAT_BYTES = 4
 
 Source = Callable[[], Iterator[Words]]
 """Begin a stream of one site's words: blocks of :data:`BLOCK_WORDS` values, the rest of them, then the check words.
@@ -49,31 +51,31 @@ class WeightedSum:
     sites: int
 
 
-def masked_size(values: int) -> int:
+def masked_size(values: int, bits: Bits = 32) -> int:
     """Return the length in bytes of a masked update with so many values."""
-    return (values + CHECK_WORDS) * WORD_BYTES
+    return (values + CHECK_WORDS) * bits // 8
 
 
 def encoded(update: Path, encoding: FixedPoint, weight: int) -> Source:
     """Return the words of a plain update, a safetensors file of float32."""
 
     def stream() -> Iterator[Words]:
-        wide, words = np.empty(BLOCK_WORDS), np.empty(BLOCK_WORDS, np.uint32)
+        wide, words = np.empty(BLOCK_WORDS), np.empty(BLOCK_WORDS, encoding.word)
         for values in _values(update):
             encoding.encode(values, weight, wide[: len(values)], words[: len(values)])
             yield words[: len(values)]
-        yield check_words(weight)
+        yield check_words(weight, encoding.bits)
 
     return stream
 
 
-def stored(masked: Path, values: int) -> Source:
+def stored(masked: Path, values: int, bits: Bits = 32) -> Source:
     """Return the words of a masked update; raises ``update-unsound`` where the file has another length."""
-    if masked.stat().st_size != masked_size(values):
+    if masked.stat().st_size != masked_size(values, bits):
         raise PipelineError("update-unsound", "a masked update has another length")
 
     def stream() -> Iterator[Words]:
-        words = np.empty(BLOCK_WORDS, np.uint32)
+        words = np.empty(BLOCK_WORDS, f"<u{bits // 8}")
         with masked.open("rb", buffering=0) as file:
             for count in (*_counts(values), CHECK_WORDS):
                 _fill(file.fileno(), words[:count].data.cast("B"))
@@ -150,7 +152,7 @@ def _values(path: Path) -> Iterator[Float32]:
                 count = min(left, BLOCK_WORDS - filled)
                 file.seek(position)
                 _fill(file.fileno(), buffer[filled : filled + count].data.cast("B"))
-                position, left, filled = position + WORD_BYTES * count, left - count, filled + count
+                position, left, filled = position + _FLOAT_BYTES * count, left - count, filled + count
                 if filled == BLOCK_WORDS:
                     yield buffer
                     filled = 0
@@ -175,7 +177,7 @@ def _fill(descriptor: int, target: memoryview) -> None:
 def _header(index: WeightsIndex) -> bytes:
     entries, begin = {}, 0
     for tensor in _in_order(index):
-        end = begin + WORD_BYTES * math.prod(tensor.shape)
+        end = begin + _FLOAT_BYTES * math.prod(tensor.shape)
         entries[tensor.name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": [begin, end]}
         begin = end
     text = dumps(entries, separators=(",", ":")).encode()

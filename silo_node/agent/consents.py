@@ -6,7 +6,7 @@ from typing import Final
 from silo_node.identity import Identity
 from silo_node.journal import Journal
 from silo_node.outbox.box import Item, Outbox
-from silo_node.policy import Asker, Decision, decide_consent, load_policy
+from silo_node.policy import Asker, Decision, decide_consent, load_policy, offered_levels
 from silo_node.privacy.outlook import Outlook
 from silo_node.state import Home
 from silo_node.wire.canonical import message_digest
@@ -44,6 +44,7 @@ def consider(home: Home, identity: Identity, journal: Journal, request: StudyCon
             approve=approve,
             reason=decision.code,
             sealing_key=_sealing_key(home, identity, request) if approve else None,
+            levels=_levels(home, request) if approve else None,
         ),
         identity.key,
     )
@@ -76,6 +77,11 @@ def _sealing_key(home: Home, identity: Identity, request: StudyConsentRequest) -
     own = OwnPart.of(home, request.study_id)
     digest = message_digest(request.plan)
     return seal(public_key(own.keys, request.study_id, identity.silo_id, digest), identity.key)
+
+
+def _levels(home: Home, request: StudyConsentRequest) -> tuple[str, ...] | None:
+    """Return the compression levels this site offers, where the study's updates are compressed."""
+    return None if request.plan.compression.level == "none" else offered_levels(load_policy(home))
 
 
 def decline_held(journal: Journal, identity: Identity, item: Item, by: str | None = None) -> Item:

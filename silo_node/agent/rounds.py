@@ -18,7 +18,7 @@ from silo_node.agent.updates import check_update
 from silo_node.benchmarks import known_benchmark
 from silo_node.hub import Hub
 from silo_node.journal import Journal
-from silo_node.policy import RoundRequest, decide_round, load_policy
+from silo_node.policy import RoundRequest, agreed_level, decide_round, load_policy
 from silo_node.policy.disclosure import stricter
 from silo_node.privacy.account import PrivacyAccount, local_privacy, training_patients
 from silo_node.privacy.ledger import PrivacyLedger
@@ -26,6 +26,7 @@ from silo_node.sandbox import Bind
 from silo_node.sandbox.work import TrainingSession, WorkCancelled, known_code
 from silo_node.wire.benchmarks import METRICS, BenchmarkDefinition
 from silo_node.wire.canonical import message_digest
+from silo_node.wire.compression import Known
 from silo_node.wire.course import verdict_on
 from silo_node.wire.digests import digest_file, hex_part
 from silo_node.wire.errors import PolicyRefusal, WorkFailed
@@ -51,6 +52,8 @@ class Kept:
 
     path: Path
     blob: BlobReference
+    level: str
+    """Of compression."""
 
 
 @dataclass
@@ -130,7 +133,11 @@ class StudySessions:
         decision = decide_round(load_policy(self._node.home), request)
         if decision.code is not None or holding is None:
             raise PolicyRefusal(decision.code or "cohort-unknown", f"rule {decision.rule}: {decision.words}")
+        self._level(body)  # one that is not known is refused before anything is trained
         return holding
+
+    def _level(self, body: RoundTask) -> Known:
+        return agreed_level(load_policy(self._node.home), body.plan, body.level)
 
     def _run(
         self, claim: Claim, body: RoundTask, holding: Holding, definition: BenchmarkDefinition, weights: Path
@@ -153,7 +160,7 @@ class StudySessions:
         )
         event, update = self._trained(claim, body, holding, definition, command)
         kept = self._keep(claim, body, weights, update) if update is not None else None
-        report = _report(self._node, claim, body, holding, definition, event, kept.blob if kept else None)
+        report = _report(self._node, claim, body, holding, definition, event, kept)
         if gate is not None and (body.evaluate or body.validate_only):
             value = judged(body.plan, report.score, report.personal).value
             verdict = verdict_on(gate, value, reference, higher=higher)
@@ -169,9 +176,10 @@ class StudySessions:
         event, model = self._trained(claim, body, holding, definition, neighbourhood.command)
         if model is None:
             raise WorkFailed("output-invalid", "a mixed round gives a model")
-        sealed = neighbourhood.finish(event, self._keep(claim, body, first, model).path)
-        report = _report(self._node, claim, body, holding, definition, event, sealed.blob)
-        return Answer(report.model_copy(update={"exchange": sealed.exchange}), sealed.path)
+        kept = self._keep(claim, body, first, model)
+        sealed = neighbourhood.finish(event, kept.path)
+        report = _report(self._node, claim, body, holding, definition, event, kept)
+        return Answer(report.model_copy(update={"update": sealed.blob, "exchange": sealed.exchange}), sealed.path)
 
     def _trained(
         self, claim: Claim, body: RoundTask, holding: Holding, definition: BenchmarkDefinition, command: RoundCommand
@@ -273,16 +281,13 @@ class StudySessions:
         Its digest is taken first: the process that wrote it may still hold the file open, and whatever it changes
         later is then not what the report names, and does not leave.
         """
-        path = self._node.home.outbox / f"{claim.task.task_id}.safetensors"
+        path, level = self._node.home.outbox / f"{claim.task.task_id}.safetensors", self._level(body)
         try:
             update.rename(path)
             blob = BlobReference(digest=digest_file(path), size=path.stat().st_size)
             check_update(weights, path)
-            if body.plan.compression.level != "none":
-                plain, path = (
-                    path,
-                    compress_update(self._node.home, body.study_id, body.round, path, body.plan.compression),
-                )
+            if level.level != "none":
+                plain, path = path, compress_update(self._node.home, body.study_id, body.round, path, level)
                 if digest_file(plain) != blob.digest:
                     raise WorkFailed("output-invalid", "the update was changed while it was compressed")
                 plain.unlink()
@@ -292,7 +297,7 @@ class StudySessions:
         except WorkFailed:
             path.unlink(missing_ok=True)
             raise
-        return Kept(path, blob)
+        return Kept(path, blob, level.level)
 
 
 def _report(
@@ -302,7 +307,7 @@ def _report(
     holding: Holding,
     definition: BenchmarkDefinition,
     event: RoundEvent,
-    update: BlobReference | None,
+    kept: Kept | None,
 ) -> RoundReport:
     asked = body.evaluate or body.validate_only
     return RoundReport(
@@ -313,7 +318,8 @@ def _report(
         plan_digest=body.plan_digest,
         base=body.weights.digest,
         cohort=body.cohort,
-        update=update,
+        update=kept.blob if kept else None,
+        sent_as=kept.level if kept else None,
         score=_score(event.score, holding, definition),
         personal=_score(event.personal, holding, definition) if asked and event.personal else None,
         alone=_score(event.alone, holding, definition) if asked and event.alone else None,

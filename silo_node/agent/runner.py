@@ -29,7 +29,7 @@ from silo_node.wire.tasks import Decline, EvaluationTask
 if TYPE_CHECKING:
     from silo_node.agent.rounds import StudySessions
 
-PASSING = frozenset({"disk-full", "state-locked", "sandbox-unavailable"})
+PASSING = frozenset({"disk-full", "state-locked", "sandbox-unavailable", "sandbox-incomplete"})
 """Reasons that pass: the task is asked for again later."""
 
 KINDS: dict[str, tuple[ItemKind, Released]] = {

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from silo_node import __version__
-from silo_node.cli import answer, benchmark, console, export, log, node, outbox, policy, privacy
+from silo_node.cli import answer, benchmark, console, export, log, node, outbox, policy, privacy, software
 from silo_node.cli.cohort import cohort_app
 from silo_node.cli.intake import intake_app
 from silo_node.cli.session import Session, warn
@@ -29,6 +29,7 @@ app.command(name="status")(node.status)
 app.command(name="doctor")(node.doctor)
 app.command(name="bugreport")(node.bugreport)
 app.command(name="upgrade")(node.upgrade)
+app.command(name="sbom")(software.sbom)
 app.command(name="console")(console.console)
 app.add_typer(intake_app, name="intake")
 app.add_typer(cohort_app, name="cohort")

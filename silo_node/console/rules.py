@@ -119,6 +119,11 @@ _SENTENCES: dict[str, Callable[[Any], str]] = {
         "auto": "Any other study is said yes to.",
     }[kind],
     "studies.maximum_rounds": lambda n: f"A study of more than {n} rounds is refused.",
+    "studies.lossiest": lambda level: (
+        "Updates leave without loss, whatever a plan asks for."
+        if level == "lossless"
+        else f"Updates are compressed as a plan asks, and lose at most what level {level} loses."
+    ),
     "release.registrations": lambda kind: f"Telling the hub of a cohort: {_lowered(_RELEASE[kind])}",
     "release.results": lambda kind: f"Results of an evaluation: {_lowered(_RELEASE[kind])}",
     "release.updates": lambda kind: f"Updates and scores of a study's rounds: {_lowered(_RELEASE[kind])}",

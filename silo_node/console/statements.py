@@ -10,9 +10,10 @@ from math import sqrt
 from typing import Any
 
 from silo_node.outbox.box import Item
+from silo_node.policy.bits import METRIC_RANGES
 from silo_node.privacy.outlook import Outlook
 from silo_node.privacy.words import outlook_words
-from silo_node.web.formats import minute, score, seconds, short_digest, size
+from silo_node.web.formats import metric_name, minute, score, seconds, short_digest, size
 from silo_node.wire.benchmarks import BenchmarkDefinition
 from silo_node.wire.cohorts import AssociationDecision, CohortRegistration
 from silo_node.wire.errors import PROBLEMS
@@ -260,7 +261,7 @@ def _estimates(told: EstimateBlock) -> Grid:
     measured: tuple[ClassEstimates | StructureEstimates, ...] = (*told.classes, *told.structures)
     parts = [(part.label, metric) for part in measured for metric in part.metrics]
     rows = tuple(
-        (short_digest(model), label, metric.metric, _value(metric, place))
+        (short_digest(model), label, metric_name(metric.metric), _value(metric, place))
         for place, model in enumerate(told.models)
         for label, metric in parts
     )
@@ -280,7 +281,9 @@ def _value(metric: MetricEstimate, place: int) -> str:
     if metric.status == "undefined":
         return f"not told: {metric.reason}"
     theta, half = metric.theta[place], 1.96 * sqrt(max(metric.cov[place][place], 0.0))
-    return f"{score(theta)} ({score(theta - half)} to {score(theta + half)})"
+    # A normal interval may reach beyond what a metric can be.
+    low, high = max(theta - half, 0.0), min(theta + half, METRIC_RANGES.get(metric.metric, 1.0))
+    return f"{score(theta)} ({score(low)} to {score(high)})"
 
 
 def _counts(told: StatisticsReport) -> Statement:
@@ -314,7 +317,7 @@ VERDICTS = {
 
 
 def _update(told: RoundReport, background: Background) -> Statement:
-    value = f"{told.score.metric} {score(told.score.value)}" if told.score.value is not None else "none"
+    value = f"{metric_name(told.score.metric)} {score(told.score.value)}" if told.score.value is not None else "none"
     request = background.request
     leaves = [
         Fact("Study", told.study_id),
@@ -326,7 +329,7 @@ def _update(told: RoundReport, background: Background) -> Statement:
     ]
     for name, beside in (("The site's personal model", told.personal), ("The model trained here alone", told.alone)):
         if beside is not None:
-            scored = f"{beside.metric} {score(beside.value)}" if beside.value is not None else "none"
+            scored = f"{metric_name(beside.metric)} {score(beside.value)}" if beside.value is not None else "none"
             leaves.append(Fact(name, scored, "its score only, rounded; the model stays"))
     if told.verdict is not None:
         leaves.append(Fact("What this site makes of the incoming model", VERDICTS[told.verdict]))

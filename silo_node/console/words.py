@@ -38,7 +38,7 @@ SILO_STATES = {
 }
 _DEPARTURES = {
     "ClaimRequest": "asked for work",
-    "Heartbeat": "told how far the work has come, in counts",
+    "Heartbeat": "told how far the work has come, in twentieths",
     "Decline": "said a coded no to a task",
     "EnrolmentRequest": "enrolled: a code and this site's public key",
     "UploadRequest": "announced a file: its digest and size",

@@ -224,7 +224,7 @@ def masking_of(session: Session) -> Masking:
     own = keys.derive(_bytes(session.own_seed), b"own " + session.context)
     higher = tuple(_bytes(one.pair) for peer, one in sorted(session.received.items()) if peer > session.silo_id)
     lower = tuple(_bytes(one.pair) for peer, one in sorted(session.received.items()) if peer < session.silo_id)
-    encoding = FixedPoint.for_sum(plan.largest_change, sum(weights), len(weights))
+    encoding = FixedPoint.for_sum(plan.largest_change, sum(weights), len(weights), plan.word_bits)
     return Masking(encoding, session.weight, Masks(added=(own, *higher), taken=lower))
 
 

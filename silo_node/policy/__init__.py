@@ -11,6 +11,7 @@ from silo_node.policy.decisions import (
     Decision,
     EvaluationRequest,
     RoundRequest,
+    agreed_level,
     decide_consent,
     decide_evaluation,
     decide_learning,
@@ -19,6 +20,7 @@ from silo_node.policy.decisions import (
     decide_release,
     decide_round,
     decide_spending,
+    offered_levels,
 )
 from silo_node.policy.rules import allow_benchmark, drop_benchmark, load_policy
 from silo_node.policy.schema import Policy
@@ -31,6 +33,7 @@ __all__ = [
     "EvaluationRequest",
     "Policy",
     "RoundRequest",
+    "agreed_level",
     "allow_benchmark",
     "decide_consent",
     "decide_evaluation",
@@ -42,4 +45,5 @@ __all__ = [
     "decide_spending",
     "drop_benchmark",
     "load_policy",
+    "offered_levels",
 ]

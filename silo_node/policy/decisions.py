@@ -10,6 +10,7 @@ from typing import Literal
 from silo_node.policy.budget import NOTHING, Spent
 from silo_node.policy.schema import Policy
 from silo_node.privacy.outlook import Outlook
+from silo_node.wire.compression import Known, LevelName, OtherRelease, agreed, at_level, levels_up_to, loses_more
 from silo_node.wire.privacy import PatientPrivacy
 from silo_node.wire.studies import StudyPlan
 
@@ -173,6 +174,7 @@ def decide_consent(
             _benchmark(policy, plan.benchmark.name),
             _enough(policy, training_cases),
             _rounds(policy, plan),
+            _compression(policy, plan),
             _epsilon(policy, plan, outlook),
         ),
         _studies(policy, plan.name),
@@ -329,6 +331,32 @@ def _rounds(policy: Policy, plan: StudyPlan) -> Check:
     most = policy.studies.maximum_rounds
     code = "policy-study" if plan.rounds > most else None
     return Check("studies.maximum_rounds", code, f"the study has {plan.rounds} rounds, and {most} are the most")
+
+
+def _compression(policy: Policy, plan: StudyPlan) -> Check:
+    """No only to a level this release does not know: what loses less is always agreed on."""
+    if isinstance(plan.compression, OtherRelease):
+        return Check("studies.lossiest", "compression-unknown", f"level {plan.compression.name} is not known here")
+    asked, sent = plan.compression.level, agreed_level(policy, plan).level
+    words = f"updates are sent at level {sent}" + ("" if sent == asked else f", where the plan asks for {asked}")
+    return Check("studies.lossiest", None, words)
+
+
+def offered_levels(policy: Policy) -> tuple[LevelName, ...]:
+    """Return the compression levels this site can and will send updates at."""
+    return levels_up_to(policy.studies.lossiest)
+
+
+def agreed_level(policy: Policy, plan: StudyPlan, told: str | None = None) -> Known:
+    """Return the level an update leaves at: what the hub told, as far as it loses no more than plan and policy allow.
+
+    The policy is read at each round, so a stricter one holds from the next round on. Raises :class:`WireError`
+    ``compression-unknown`` where the hub names a level of another release.
+    """
+    asked = agreed(plan.compression, offered_levels(policy))
+    if told is None or not loses_more(asked.level, told):
+        return asked
+    return at_level(agreed(plan.compression, None), told)
 
 
 def _studies(policy: Policy, name: str) -> Decision:

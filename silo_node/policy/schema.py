@@ -58,6 +58,9 @@ class StudyRules(Settings):
     maximum_rounds: Annotated[int, Field(ge=1, le=10_000)] = 1_000
     """A study with more rounds is refused."""
 
+    lossiest: Literal["lossless", "half", "int8", "topk"] = "topk"
+    """How much the compression of this site's updates may lose; where a plan asks for more, this level is sent."""
+
 
 class ReleaseRules(Settings):
     """What leaves by itself and what a person lets go."""

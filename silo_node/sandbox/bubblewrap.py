@@ -23,6 +23,8 @@ from silo_node.wire.errors import SandboxUnavailable, WorkFailed
 
 CODE = "/code"
 CODE_PACKAGES = ("pipelines", "benchmarks")
+LIBRARIES = ("monai", "numpy", "pydantic", "torch")
+"""What every job imports, so it must be installed where a jail sees it."""
 ADDRESS_SPACE_SLACK_MB = 16_000
 """Libraries reserve far more addresses than memory (torch alone over 4 GB): that limit only stops absurd requests."""
 SHARED_MEMORY_MB = 64
@@ -138,6 +140,22 @@ def code() -> Iterator[Bind]:
             yield Bind(Path(place), f"{CODE}/{package}")
 
 
+def beyond_sight() -> list[str]:
+    """Return the libraries that are installed here and hidden from a jail: a user's own, or another environment's."""
+    shown = [Path(place).resolve() for place in ("/usr", *_installation())]
+    hidden = []
+    for name in LIBRARIES:
+        found = importlib.util.find_spec(name)
+        if found and found.origin and not any(Path(found.origin).resolve().is_relative_to(place) for place in shown):
+            hidden.append(name)
+    return hidden
+
+
+def _installation() -> list[str]:
+    """Return the folders of the Python installation, as a jail sees them: its own and the one it was made from."""
+    return list(dict.fromkeys([sys.prefix, sys.base_prefix, sys.exec_prefix]))
+
+
 def _system(limits: Limits) -> list[str]:
     """Return the arguments for what every program needs: the interpreter, the C library, /proc, /dev and /tmp."""
     line = ["--ro-bind", "/usr", "/usr"]
@@ -151,7 +169,7 @@ def _system(limits: Limits) -> list[str]:
     line += ["--proc", "/proc", "--dev", "/dev", "--size", str(SHARED_MEMORY_MB * MEGABYTE), "--tmpfs", "/dev/shm"]  # noqa: S108
     line += ["--size", str(limits.scratch_mb * MEGABYTE), "--tmpfs", "/tmp"]  # noqa: S108
     # After /tmp, which would hide an installation that lies below it.
-    for prefix in dict.fromkeys([sys.prefix, sys.base_prefix, sys.exec_prefix]):
+    for prefix in _installation():
         if not Path(prefix).resolve().is_relative_to("/usr"):
             line += ["--ro-bind", str(Path(prefix).resolve()), prefix]
     # Of a node that runs as root the jail's user is, to /proc/sys, still root: it could set the program that the
@@ -184,6 +202,9 @@ def _find() -> Bubblewrap:
     if programs["bwrap"] is None or programs["prlimit"] is None:
         missing = ", ".join(name for name, place in programs.items() if place is None)
         raise SandboxUnavailable("sandbox-unavailable", f"{missing} is not installed")
+    hidden = beyond_sight()
+    if hidden:
+        raise SandboxUnavailable("sandbox-incomplete", f"outside of {sys.prefix}: {', '.join(hidden)}")
     driver = Bubblewrap(programs["bwrap"], programs["prlimit"], user_namespace=True)
     refusal = driver.refusal()
     if refusal is not None and os.geteuid() == 0:

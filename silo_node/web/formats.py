@@ -4,6 +4,16 @@ from datetime import datetime
 
 MINUS = "−"
 MISSING = "–"
+METRIC_NAMES = {
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "balanced_accuracy": "Balanced accuracy",
+    "brier": "Brier score",
+    "ece": "Calibration error",
+    "dice": "Dice",
+    "nsd": "Surface Dice",
+    "hd95": "HD95 (mm)",
+}
 
 
 def score(value: float | None) -> str:
@@ -13,6 +23,11 @@ def score(value: float | None) -> str:
     size = abs(value)
     text = f"{size:.{3 if size < 2 else 2 if size < 10 else 1}f}"
     return MINUS + text if value < 0 and float(text) != 0 else text
+
+
+def metric_name(name: str) -> str:
+    """Return how a metric is written in a heading."""
+    return METRIC_NAMES.get(name, name.replace("_", " "))
 
 
 def signed(value: float | None) -> str:

@@ -78,6 +78,9 @@ class AssociationDecision(Message):
     sealing_key: Envelope | None = None
     """With a yes to a decentralised study: the silo's signed ``SealingKey``, for its neighbours."""
 
+    levels: Annotated[tuple[Name, ...], Field(max_length=20)] | None = None
+    """With a yes to a study whose updates are compressed: the levels this site can and will send them at."""
+
 
 class AssociationView(Message):
     """An association as one of its two sides sees it."""

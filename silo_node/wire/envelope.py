@@ -101,16 +101,10 @@ def open_envelope(envelope: Envelope, kind: type[M], public_key: str) -> M:
     if envelope.payloadType != payload_type(kind):
         raise BadEnvelope("another payload type")
     payload = envelope.payload_bytes()
-    wanted = key_id(public_key)
-    signature = next((entry for entry in envelope.signatures if entry.keyid == wanted), None)
-    if signature is None:
+    if not any(entry.keyid == key_id(public_key) for entry in envelope.signatures):
         raise BadEnvelope("not signed by that key")
-    try:
-        public_key_from_text(public_key).verify(
-            base64.b64decode(signature.sig), pre_authentication_encoding(envelope.payloadType, payload)
-        )
-    except InvalidSignature as error:
-        raise BadEnvelope("the signature does not verify") from error
+    if not is_signed_by(envelope, public_key):
+        raise BadEnvelope("the signature does not verify")
     try:
         parse_object(payload)
         message = kind.model_validate_json(payload)
@@ -119,6 +113,20 @@ def open_envelope(envelope: Envelope, kind: type[M], public_key: str) -> M:
     if canonical_bytes(message) != payload:
         raise BadEnvelope("the payload is not canonical")
     return message
+
+
+def is_signed_by(envelope: Envelope, public_key: str) -> bool:
+    """Tell whether a key's first signature on an envelope is there and valid, whatever the payload says."""
+    wanted = key_id(public_key)
+    signature = next((entry for entry in envelope.signatures if entry.keyid == wanted), None)
+    if signature is None:
+        return False
+    encoded = pre_authentication_encoding(envelope.payloadType, envelope.payload_bytes())
+    try:
+        public_key_from_text(public_key).verify(base64.b64decode(signature.sig), encoded)
+    except InvalidSignature:
+        return False
+    return True
 
 
 def _signature(kind: str, payload: bytes, key: Ed25519PrivateKey) -> Signature:

@@ -449,6 +449,24 @@ PROBLEMS: dict[str, Problem] = {
     "update-base": Problem(422, "The update was trained from another global model", "Train from the round's model."),
     "update-stale": Problem(409, "The round is over", "The update is recorded as late and not folded."),
     "update-unsound": Problem(422, "The update is not a sound safetensors file", "Send the file again."),
+    "update-idle": Problem(
+        409,
+        "The update is nought, or far shorter than the others of its round",
+        "It counted. Ask the site whether it trained; a cohort or learning rate unlike the others' does the same.",
+    ),
+    "update-repeated": Problem(
+        409,
+        "The update is an earlier one, or the global model's last change, once more",
+        "It counted. Ask the site whether it trained; a very smooth training does the same.",
+    ),
+    "compression-unknown": Problem(
+        422,
+        "A compression level this release does not know",
+        "Upgrade the older side, or plan a level both know; lossless is always one.",
+    ),
+    "compression-not-agreed": Problem(
+        422, "The update lost more than what was agreed with the silo", "Send it at the level the task names."
+    ),
     # estimates
     "estimate-not-psd": Problem(
         422, "A covariance is not positive semi-definite", "Report the fault; nothing was stored."
@@ -516,6 +534,11 @@ PROBLEMS: dict[str, Problem] = {
     "sandbox-unavailable": Problem(
         503, "The node has no sandbox and runs nothing", "Install bubblewrap: apt-get install bubblewrap."
     ),
+    "sandbox-incomplete": Problem(
+        503,
+        "Libraries are installed where the sandbox does not show them, so the node runs nothing",
+        "Install MedSilo with all it needs in one virtual environment: python3.11 -m venv, without system packages.",
+    ),
     "sandbox-escape": Problem(
         503,
         "A probe got out of the sandbox, so the node runs nothing",
@@ -544,7 +567,7 @@ PROBLEMS: dict[str, Problem] = {
     "plan-decentralised": Problem(
         422,
         "The plan asks of a study without an aggregator what only an aggregator can do",
-        "Take strategy, robust and norm_bound away, or the table [decentralised].",
+        "Take what the sentence names out of the plan, or the table [decentralised].",
     ),
     "plan-liars": Problem(422, "A silo has too few neighbours for the rule", "Draw more edges, or expect fewer liars."),
     "neighbour-unsound": Problem(
@@ -565,6 +588,11 @@ PROBLEMS: dict[str, Problem] = {
         "The rule that combines the updates would have to see single ones",
         "Take the mean, or enough groups that the rule holds over groups; FLTrust never goes with masks.",
     ),
+    "plan-masked-single": Problem(
+        422,
+        "The plan has to look at single updates, and masks leave only their sum",
+        "Take fedavg, fedavgm, fedadam or another strategy that works on the sum, and the schedule rounds; or no masks.",
+    ),
     "plan-masked-sites": Problem(
         422,
         "Too few silos for secure aggregation",
@@ -576,12 +604,23 @@ PROBLEMS: dict[str, Problem] = {
     "plan-masked-compression": Problem(
         422,
         "Masked updates cannot be compressed",
-        "Take compression away: words under masks are noise, and the fixed point is their only rounding.",
+        "Take compression away: words under masks are noise, which nothing makes smaller. With word_bits 16 in "
+        "[secure_aggregation] they are half as long.",
     ),
     "plan-masked-bound": Problem(
         422,
         "Nobody can measure the norm of a masked update",
         "Take norm_bound away; secure_aggregation.largest_change bounds each value at the silo.",
+    ),
+    "plan-baseline": Problem(
+        422,
+        "The baseline is not the same study by plain federated averaging",
+        'Write baseline = "fedavg" into the plan, and medsilo study start creates it; or name such a study of yours.',
+    ),
+    "plan-fedbn-idle": Problem(
+        422,
+        "The model's normalisation layers have no weights, so FedBN would keep nothing at the sites",
+        "Set personal to none or ditto, or start from a network whose norm is group, batch, or instance with affine true.",
     ),
     "plan-not-normalisable": Problem(
         422,
@@ -591,7 +630,7 @@ PROBLEMS: dict[str, Problem] = {
     "plan-privacy-training": Problem(
         422,
         "The plan's other choices do not go with its promise of privacy",
-        "See the sentence; take one of the two away.",
+        "The sentence says which two do not go together and what does; take one of them away.",
     ),
     "plan-privacy-weak": Problem(
         422, "The promise of privacy says too little to be called one", "Choose a smaller delta or epsilon."
@@ -602,7 +641,7 @@ PROBLEMS: dict[str, Problem] = {
     "plan-scaffold-steps": Problem(
         422,
         "Control variates cannot be worked out from this local training",
-        "Train with sgd, momentum 0, no proximal term and no normalise_to.",
+        "Train with sgd, momentum 0, no proximal term and no normalise_to, and with compression none or lossless.",
     ),
     "plan-gate-unreachable": Problem(
         422, "So many vetoes may never come together", "Ask for at most as many vetoes as the quorum."
@@ -613,7 +652,9 @@ PROBLEMS: dict[str, Problem] = {
         "Score the model more often, or take the gate away.",
     ),
     "plan-not-buffered": Problem(
-        422, "This does not go with a buffered schedule", "Set the schedule to rounds, or take the other choice away."
+        422,
+        "With models of several ages at work this cannot be told of one of them",
+        "Set the schedule to rounds, or take what the sentence names away.",
     ),
     "model-vetoed": Problem(
         409, "Sites vetoed the global model", "Nothing to do; the study goes on from the last one that was not."
@@ -629,7 +670,7 @@ PROBLEMS: dict[str, Problem] = {
     "masking-overflow": Problem(
         422,
         "A value does not fit the words of secure aggregation",
-        "Train with a lower learning rate, or raise largest_change in a new plan.",
+        "Train with a lower learning rate, or raise largest_change in a new plan; for many cases take word_bits 32.",
     ),
     "masking-key": Problem(422, "A key, ciphertext or sealed share of a round is not sound", "Report it to the hub."),
     "masking-share": Problem(422, "Shares of a secret do not belong together", "The round is void and tried again."),
@@ -655,6 +696,15 @@ PROBLEMS: dict[str, Problem] = {
     ),
     "config-invalid": Problem(400, "A setting has a wrong value", "See the reference of settings."),
     "file-missing": Problem(400, "A file or folder is not there", "Check the path."),
+    "backup-invalid": Problem(
+        422, "The backup is not whole", "Restore another one; nothing of this one was put in place."
+    ),
+    "backup-failed": Problem(500, "The hub could not be copied", "See what refused it; nothing was kept."),
+    "backup-tool-missing": Problem(
+        503,
+        "One of PostgreSQL's own programs is not installed here",
+        "Install the server's client programs, of its release or a newer one: apt-get install postgresql-client.",
+    ),
     "hub-unreachable": Problem(
         503, "The hub cannot be reached", "Check network, proxy and address; work goes on by itself once it is back."
     ),
@@ -674,5 +724,10 @@ PROBLEMS: dict[str, Problem] = {
     ),
     "console-port-in-use": Problem(409, "Something listens on the console's port", "Choose another one with --port."),
     "console-form-stale": Problem(403, "The form is not from this session", "Open the page again and repeat it."),
+    "software-changed": Problem(
+        409,
+        "What is installed is not what it was",
+        "If nobody here meant to change it, take the machine off the network and install it anew.",
+    ),
     "state-locked": Problem(409, "Another process uses this state folder", "Stop it first."),
 }

@@ -46,6 +46,10 @@ class SecureAggregation(Message):
     largest_change: Annotated[float, Field(gt=0, le=1e6)] = 16.0
     """The largest change of a single weight; a silo whose update goes beyond it sends none."""
 
+    word_bits: Literal[16, 32] = 32
+    """With 16 a masked update has half the bytes, and a step of a value is 65,536 times as large: for a small
+    ``largest_change``, and for at most about four thousand cases in a sum."""
+
     step_seconds: Annotated[int, Field(ge=1, le=86_400)] = 300
     """How long each step after the training is waited for."""
 

@@ -132,7 +132,13 @@ def _beyond_the_liars(rule: Combination, quorum: int) -> tuple[str, ...]:
 
 def _how_large(plan: StudyPlan) -> str:
     level = plan.compression.level
-    return "as large as the model" if level == "none" else f"smaller than the model (compression {level})"
+    if level in ("none", "lossless"):
+        return "as large as the model" if level == "none" else "smaller than the model, to the last bit"
+    return f"smaller than the model (compression {level}, or less lossy where a site's policy says so)"
+
+
+def _masked_size(masking: SecureAggregation) -> str:
+    return "exactly" if masking.word_bits == 32 else "half"
 
 
 def _what_leaves(plan: StudyPlan) -> tuple[str, ...]:
@@ -140,7 +146,8 @@ def _what_leaves(plan: StudyPlan) -> tuple[str, ...]:
     timed = ", and the seconds of training" if plan.privacy is None else ""
     if plan.secure_aggregation is not None:
         return (
-            f"In each of {plan.rounds} rounds one file, as large as the model: the change of its weights under masks, "
+            f"In each of {plan.rounds} rounds one file, {_masked_size(plan.secure_aggregation)} as large as the model: "
+            "the change of its weights under masks, "
             "which without them is noise.",
             "With it the keys, sealed shares, confirmation and opening of the round, and one rounded validation score, "
             f"and the number of validation cases{timed}.",

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from silo_node.wire.compression import LEVELS, OtherRelease
 from silo_node.wire.course import KEPT_MODELS, Buffered
 from silo_node.wire.masking import LEAST_SITES, SecureAggregation, groups_of, threshold_of
 from silo_node.wire.neighbours import SelfCentredClipping
@@ -22,7 +23,8 @@ class Unsound:
 def first_fault(plan: StudyPlan) -> Unsound | None:
     """Return the first reason why a plan cannot hold, or None for a sound one."""
     return (
-        _without_aggregator(plan)
+        _level_unknown(plan)
+        or _without_aggregator(plan)
         or _masks_not_sound(plan)
         or _too_few_sites(plan)
         or _root_absent(plan)
@@ -33,6 +35,13 @@ def first_fault(plan: StudyPlan) -> Unsound | None:
         or _not_buffered(plan)
         or _promise_not_kept(plan)
     )
+
+
+def _level_unknown(plan: StudyPlan) -> Unsound | None:
+    level = plan.compression
+    if not isinstance(level, OtherRelease):
+        return None
+    return Unsound("compression-unknown", f"compression {level.name}; this release knows {', '.join(LEVELS)}")
 
 
 def _too_few_sites(plan: StudyPlan) -> Unsound | None:
@@ -55,8 +64,12 @@ def _masks_not_sound(plan: StudyPlan) -> Unsound | None:
         return Unsound("plan-masked-members", f"{len(masking.members)} keys for {len(plan.silos)} silos")
     if (fault := _groups_too_small(plan, masking)) is not None:
         return fault
-    if isinstance(plan.strategy, Scaffold) or isinstance(plan.schedule, Buffered):
-        return Unsound("plan-masked-rule", "control variates and a buffered schedule look at single updates")
+    if isinstance(plan.strategy, Scaffold):
+        return Unsound("plan-masked-single", "scaffold works the control variate out of each silo's own update")
+    if isinstance(plan.schedule, Buffered):
+        return Unsound(
+            "plan-masked-single", "a buffered round takes single updates as they come; a sum is of silos at once"
+        )
     if isinstance(plan.robust, FLTrust) or masking.groups < sites_needed(plan.robust):
         return Unsound("plan-masked-rule", f"{plan.robust.name} over {masking.groups} sums")
     if plan.robust.name == "norm_clipping" and masking.groups == 1:
@@ -98,9 +111,16 @@ def _promise_not_kept(plan: StudyPlan) -> Unsound | None:
     beside = not isinstance(plan.personal, Shared) or plan.evaluation.alone or isinstance(plan.strategy, Scaffold)
     counted = plan.secure_aggregation is not None or isinstance(plan.schedule, Buffered)
     if isinstance(plan.privacy, SiloPrivacy) and (counted or isinstance(plan.strategy, Scaffold)):
-        return Unsound("plan-privacy-training", "noise at the hub is made for one clipped update a silo and round")
+        return Unsound(
+            "plan-privacy-training",
+            "noise at the hub is made for one clipped update a silo and round, which it must see; privacy.unit patient "
+            "draws it at the silos and goes with masks and a buffered schedule",
+        )
     if isinstance(plan.privacy, PatientPrivacy) and beside:
-        return Unsound("plan-privacy-training", "only the shared model's training is noisy and booked")
+        return Unsound(
+            "plan-privacy-training",
+            "only the shared model's training is noisy and booked; take personal, evaluation.alone or scaffold away",
+        )
     return None
 
 
@@ -119,7 +139,10 @@ def _no_gradients(plan: StudyPlan) -> Unsound | None:
         return None
     local = plan.local
     if plan.compression.level not in ("none", "lossless"):
-        return Unsound("plan-scaffold-steps", f"compression {plan.compression.level} rounds what the hub works out")
+        return Unsound(
+            "plan-scaffold-steps",
+            f"compression {plan.compression.level} rounds what the hub works the control variate out of; take lossless",
+        )
     if not isinstance(plan.robust, Mean):
         return Unsound("plan-scaffold-rule", f"{plan.robust.name} would guard the model and not the control variate")
     if local.optimiser == "sgd" and local.momentum == 0 and local.proximal == 0 and local.normalise_to is None:
@@ -143,13 +166,13 @@ def _not_buffered(plan: StudyPlan) -> Unsound | None:
     if not isinstance(plan.schedule, Buffered):
         return None
     barred = {
-        "scaffold": isinstance(plan.strategy, Scaffold),
-        "fltrust": isinstance(plan.robust, FLTrust),
-        "a gate": plan.gate is not None,
-        "evaluation.patience": plan.evaluation.patience is not None,
+        "scaffold, whose control variate is of one model": isinstance(plan.strategy, Scaffold),
+        "fltrust, whose root may not be among those that came": isinstance(plan.robust, FLTrust),
+        "a gate, whose verdicts would be about models of several ages": plan.gate is not None,
+        "evaluation.patience, since models are not scored one after the other": plan.evaluation.patience is not None,
     }
-    found = next((name for name, there in barred.items() if there), None)
-    return None if found is None else Unsound("plan-not-buffered", f"{found} does not go with a buffered schedule")
+    found = next((words for words, there in barred.items() if there), None)
+    return None if found is None else Unsound("plan-not-buffered", found)
 
 
 def _without_aggregator(plan: StudyPlan) -> Unsound | None:
@@ -166,6 +189,7 @@ def _without_aggregator(plan: StudyPlan) -> Unsound | None:
         "schedule": isinstance(plan.schedule, Buffered),
         "gate": plan.gate is not None,
         "compression": plan.compression.level != "none",
+        "baseline": plan.baseline is not None,
         "evaluation": plan.evaluation.alone or plan.evaluation.patience is not None,
         "privacy": isinstance(plan.privacy, SiloPrivacy),
     }

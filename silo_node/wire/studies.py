@@ -103,7 +103,10 @@ class StudyPlan(Message):
     """With it there is no global model: each silo keeps its own and mixes it with its neighbours'."""
 
     compression: Compression = Uncompressed()
-    """How the files of updates are made smaller."""
+    """How the files of updates are made smaller; a silo may send what loses less, never what loses more."""
+
+    baseline: Identifier | None = None
+    """The study by plain federated averaging, over the same sites and with the same budget, it is compared with."""
 
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     purpose: Purpose = "research"
@@ -152,6 +155,10 @@ class RoundTask(Message):
     control: BlobReference | None = None
     """The hub's control variate, a file like ``weights``, where the strategy has one; none is nought."""
 
+    level: Name | None = None
+    """The compression level the hub and this silo agree on, never one that loses more than the plan's; None is the
+    plan's own."""
+
     standing: Annotated[int, Field(ge=0, le=10_001)] = 0
     """The last round whose update of this silo is part of ``weights``; 0 where there is none.
 
@@ -190,6 +197,9 @@ class RoundReport(Message):
     cohort: Fingerprint
     update: BlobReference | None
     """The file of differences; in a decentralised study the sealed model."""
+
+    sent_as: Name | None = None
+    """The compression level of the file; None from a silo that does not negotiate and sent it as the plan asks."""
 
     exchange: Exchange | None = None
     """In a decentralised study only."""

@@ -72,7 +72,7 @@ class ClaimAnswer(Message):
 
 
 class Heartbeat(Message):
-    """A sign of life that extends the lease: how far the work has come, in counts only."""
+    """A sign of life that extends the lease: how far the work has come, in steps of the silo's own."""
 
     state: Literal["running", "held"]
     done: Count

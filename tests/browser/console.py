@@ -1,6 +1,7 @@
 """The console as its own process, and a page that is signed in to it."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -9,8 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from playwright.sync_api import Page, expect
+
 from silo_node.console.people import People
 from silo_node.state import Home
+
+STEWARD = "m.okafor"
+"""Who signs in at a console where nobody else is named."""
 
 
 @dataclass(frozen=True)
@@ -21,18 +27,19 @@ class RunningConsole:
     home: Home
     process: subprocess.Popen[bytes]
 
-    def link(self, person: str = "m.okafor") -> str:
+    def link(self, person: str = STEWARD) -> str:
         """Return a one-time link."""
         return f"{self.url}/sign-in?key={People(self.home).new_link(person)}"
 
 
 @contextmanager
-def running_console(home: Home, folder: Path) -> Iterator[RunningConsole]:
-    """Run ``silo-node console`` on a home inside the block."""
+def running_console(home: Home, folder: Path, **variables: str) -> Iterator[RunningConsole]:
+    """Run ``silo-node console`` on a home inside the block. ``variables`` go to its environment."""
     ready = folder / "console.ready"
     called = [sys.executable, "-m", "silo_node.cli", "--home", str(home.path), "console", "--port", "0"]
     with (folder / "console.log").open("wb") as log:
-        process = subprocess.Popen([*called, "--ready-file", str(ready)], stdout=log, stderr=log)
+        called += ["--ready-file", str(ready)]
+        process = subprocess.Popen(called, stdout=log, stderr=log, env={**os.environ, **variables})
     deadline = time.monotonic() + 30
     while not ready.exists():
         assert process.poll() is None, (folder / "console.log").read_text()
@@ -43,3 +50,10 @@ def running_console(home: Home, folder: Path) -> Iterator[RunningConsole]:
     finally:
         process.terminate()
         process.wait(10)
+
+
+def enter(page: Page, console: RunningConsole) -> None:
+    """Sign in with a one-time link."""
+    page.goto(console.link())
+    page.get_by_role("button", name="Open the console").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Images stay here")

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, ViewportSize
+from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 WIDE: ViewportSize = {"width": 1280, "height": 900}
 NARROW: ViewportSize = {"width": 390, "height": 844}
@@ -14,6 +14,9 @@ SMALLEST: ViewportSize = {"width": 320, "height": 640}
 
 ZOOMED: ViewportSize = {"width": 640, "height": 450}
 """What 200% zoom makes of a wide screen."""
+
+PATIENCE = 60_000
+"""Milliseconds a page may take to show what is awaited."""
 
 RULES = {
     "resultTypes": ["violations"],
@@ -29,7 +32,8 @@ def reading(browser: Browser, **options: Any) -> Iterator[Page]:
     """Yield a fresh page; any error or refusal the browser reports fails the test."""
     context = browser.new_context(**options)
     # On a machine that does other work, too, a page may take long; one that never comes still fails.
-    context.set_default_timeout(60_000)
+    context.set_default_timeout(PATIENCE)
+    expect.set_options(timeout=PATIENCE)
     page = context.new_page()
     complaints: list[str] = []
     page.on(

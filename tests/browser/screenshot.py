@@ -7,6 +7,7 @@ are small on purpose: few colours, and only the part of a page that a picture is
 import argparse
 import io
 import logging
+import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, FloatRect, Page
 
 from federation_hub.accounts.service import ensure_admin
 from federation_hub.config import HubConfig
@@ -28,6 +29,8 @@ from tests.hub.showcase import fill
 
 SCALE, COLOURS = 1.5, 64
 MARGIN = 28
+PICTURES_VARIABLE = "MEDSILO_PICTURES"
+"""The folder in which the walk over a real federation leaves its pictures; by default it takes none."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +64,26 @@ def take(browser: Browser, address: str, picture: Picture, out: Path) -> None:
         device_scale_factor=picture.scale,
     )
     page.goto(address)
-    last = page.locator(picture.until).first.bounding_box()
-    assert last is not None, f"the page does not show {picture.until}"
-    height = last["y"] + last["height"] + MARGIN
-    data = page.screenshot(full_page=True, clip={"x": 0, "y": 0, "width": picture.width, "height": height})
+    write(page, picture.until, out / f"{picture.name}.png")
     page.close()
+
+
+def write(page: Page, until: str, path: Path) -> None:
+    """Write what a page shows, down to the end of one element."""
+    last = page.locator(until).first.bounding_box()
+    assert last is not None, f"the page does not show {until}"
+    height = last["y"] + last["height"] + MARGIN
+    shown: FloatRect = {"x": 0, "y": 0, "width": page.evaluate("innerWidth"), "height": height}
+    data = page.screenshot(full_page=True, clip=shown)
     image = Image.open(io.BytesIO(data)).convert("RGB")
-    image.quantize(COLOURS, dither=Image.Dither.NONE).save(out / f"{picture.name}.png", optimize=True)
+    image.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
+def keep_picture(page: Page, name: str, until: str) -> None:
+    """Write a picture for the documentation where a test is run for that; ``make screenshots`` does."""
+    folder = os.environ.get(PICTURES_VARIABLE)
+    if folder:
+        write(page, until, Path(folder) / f"{name}.png")
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from silo_node.outbox.box import Item, Outbox
 from silo_node.outbox.words import content
 from silo_node.state import Home
 from silo_node.wire.benchmarks import BenchmarkReference
-from tests.browser.console import RunningConsole, running_console
+from tests.browser.console import RunningConsole, enter, running_console
 from tests.browser.reading import NARROW, RULES, WIDE, overflow, reading
 from tests.silo.furnished import consent, furnish
 from tests.silo.stand_in import StandIn
@@ -65,13 +65,6 @@ def take_part(home: Home, hub: StandIn) -> None:
     Outbox(journal).sending(item.item_id)
     Outbox(journal).acknowledged(item.item_id, "{}")
     journal.close()
-
-
-def enter(page: Page, console: RunningConsole) -> None:
-    """Sign in with a one-time link."""
-    page.goto(console.link())
-    page.get_by_role("button", name="Open the console").click()
-    expect(page.get_by_role("heading", level=1)).to_contain_text("Images stay here")
 
 
 def items(home: Home, *states: Any) -> list[Item]:

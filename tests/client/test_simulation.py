@@ -12,12 +12,12 @@ from typer.testing import CliRunner
 
 from federation_hub.client.cli import app
 from federation_hub.client.simulated_sites import deal_cohort
-from pipelines.authoring import initial_weights, make_bundle
+from pipelines.authoring import initial_weights, make_bundle, new_profile
 from pipelines.bundles import read_bundle
 from pipelines.bundles.weights import read_tensors
 from silo_node.wire.digests import digest_file
 from silo_node.wire.errors import BadInput, MedSiloError
-from tests.unit.pipelines.examples import tiny_bundle, tiny_profile, write_cohort
+from tests.unit.pipelines.examples import CLASSIFIER, question, tiny_bundle, tiny_profile, write_cohort
 
 QUESTION = """
 name = "tiny"
@@ -134,6 +134,19 @@ def test_a_plan_that_cannot_hold_is_refused_as_the_hub_would(place: Path) -> Non
     text = (place / "plan.toml").read_text()
     (place / "plan.toml").write_text(text.replace('"median"', '"krum"'))
     with pytest.raises(BadInput, match="plan-rule-sites"):
+        simulate(place)
+
+
+def test_fedbn_is_refused_where_the_network_has_nothing_to_keep(place: Path) -> None:
+    """Else it were federated averaging under another name; with weights in its layers the same plan runs."""
+    plan = (place / "plan.toml").read_text().replace("seed = 3", 'seed = 3\npersonal = "fedbn"')
+    bare, profile = place / "bare.zip", new_profile(question(), "Classifier", {**CLASSIFIER, "norm": "instance"})
+    make_bundle(bare, profile, initial_weights(profile, 0), title="Bare", description="For tests.", authors="Test")
+    (place / "plan.toml").write_text(plan)
+    assert json.loads(simulate(place, "--json"))["rounds"]
+    (place / "plan.toml").write_text(plan.replace(digest_file(place / "model.zip"), digest_file(bare)))
+    bare.replace(place / "model.zip")
+    with pytest.raises(BadInput, match="plan-fedbn-idle"):
         simulate(place)
 
 

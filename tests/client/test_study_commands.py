@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from federation_hub.client.plans import PlanFile, resolve_plan
+from silo_node.wire.errors import BadInput
 from silo_node.wire.models import ModelCard
 from tests.client.commands import medsilo
 from tests.client.conftest import People
@@ -100,6 +102,16 @@ def test_a_study_waits_for_consent_and_can_be_stopped(
     waiting.join(timeout=60)
     assert not waiting.is_alive()
     assert hub.study(found[0])["state"] == "stopped"
+
+
+def test_fedbn_on_a_model_with_nothing_to_keep_is_told_before_anybody_is_asked(
+    people: People, sites: list[Site], model: str
+) -> None:
+    """Its instance normalisation has no weights, so it were federated averaging by another name."""
+    plan = {"name": "idle", "title": "Idle", "benchmark": "toy", "model": model, "personal": "fedbn"}
+    file = PlanFile.model_validate({**plan, "silos": tuple(site.silo_id for site in sites)})
+    with pytest.raises(BadInput, match="plan-fedbn-idle"):
+        resolve_plan(file, people.researcher)
 
 
 def test_a_silo_that_is_not_there_is_told_with_the_nearest_name(

@@ -4,6 +4,9 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ from typing import Any
 import psutil
 
 _LIMIT_SECONDS = 900
+_COMMAND_SECONDS = 120
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,77 @@ def demonstrate(home: Path, *arguments: str, **variables: str) -> Demonstrated:
     done = subprocess.run(called, capture_output=True, text=True, timeout=_LIMIT_SECONDS, env=surroundings)
     assert done.returncode == 0, f"status {done.returncode}\n{done.stderr}\n{log_tails(home)}"
     return Demonstrated(json.loads(done.stdout), home, done.stderr)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A demonstration that is done and stays up: its hub and its nodes run, and people may come."""
+
+    report: dict[str, Any]
+    home: Path
+    process: subprocess.Popen[str]
+    variables: Mapping[str, str]
+    """What its environment had besides ours; further nodes and commands of its hospitals get the same."""
+
+    @property
+    def url(self) -> str:
+        """Return the hub's address."""
+        return str(self.report["url"]).partition("/benchmarks/")[0]
+
+    def command(self, module: str, *arguments: str) -> str:
+        """Run a command of the product beside the demonstration and return what it printed."""
+        called = [sys.executable, "-m", module, *arguments]
+        done = subprocess.run(
+            called, capture_output=True, text=True, timeout=_COMMAND_SECONDS, env=environment() | dict(self.variables)
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def stop(self) -> Demonstrated:
+        """End it, and return what it leaves; ending it again does nothing."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        assert self.process.wait(timeout=60) == 0, log_tails(self.home)
+        return Demonstrated(self.report, self.home, _messages(self.home).read_text())
+
+
+@contextmanager
+def standing(home: Path, **variables: str) -> Iterator[Standing]:
+    """Run a demonstration until it is done, and keep it up inside the block. ``variables`` go to its environment."""
+    surroundings = environment() | variables
+    with _messages(home).open("w") as said:
+        process = subprocess.Popen(
+            command(home, "--json"), stdout=subprocess.PIPE, stderr=said, text=True, env=surroundings
+        )
+    limit = threading.Timer(_LIMIT_SECONDS, process.terminate)
+    limit.start()
+    try:
+        assert process.stdout is not None
+        # The report is told as soon as there is one: its last line is that brace.
+        printed = list(_until(process.stdout, "}\n"))
+        limit.cancel()
+        assert printed[-1:] == ["}\n"], f"{_messages(home).read_text()}\n{log_tails(home)}"
+        running = Standing(json.loads("".join(printed)), home, process, variables)
+        yield running
+        running.stop()
+    finally:
+        limit.cancel()
+        if process.poll() is None:
+            process.terminate()
+            process.wait(timeout=60)
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def _until(lines: Iterable[str], last: str) -> Iterator[str]:
+    for line in lines:
+        yield line
+        if line == last:
+            return
+
+
+def _messages(home: Path) -> Path:
+    return home.parent / f"{home.name}.messages"
 
 
 def environment() -> dict[str, str]:

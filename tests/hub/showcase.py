@@ -55,8 +55,8 @@ PRETENDERS = (
         description="Trained by four hospitals together, starting from a plain network.",
     ),
     Pretender("EfficientNet-B0", "Imaging Lab North", 2.3, (-0.05, 0.1, 0.75, 0.0)),
-    Pretender("ResNet-18, augmented", "Imaging Lab North", 1.8, (0.0, 0.05, 0.5, 0.05)),
-    Pretender("ResNet-18", "University of Example", 1.6, (0.0, 0.05, 0.6, 0.0)),
+    Pretender("EfficientNet-B0, augmented", "Imaging Lab North", 1.8, (0.0, 0.05, 0.5, 0.05)),
+    Pretender("DenseNet-121", "University of Example", 1.6, (0.0, 0.05, 0.6, 0.0)),
     Pretender("Mean intensity", "MedSilo example", 1.0, (0.0, 0.05, 0.3, 0.05), baseline=True),
 )
 HOSPITALS = ("Eastgate", "Harbour", "Lakeside Clinic", "Southfield")

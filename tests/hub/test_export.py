@@ -1,24 +1,33 @@
 """The whole public site as files: every link leads to a file, and nothing private is among them."""
 
+import base64
+import json
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
 from sqlalchemy import select
 from typer.testing import CliRunner
 
+from federation_hub.benchmarks.tables import Benchmark
 from federation_hub.cli import app as hub_command
 from federation_hub.client.cli import app as medsilo
 from federation_hub.export.links import file_of, public, relinked
+from federation_hub.export.manifest import SITE_MANIFEST
 from federation_hub.export.site import export_site
 from federation_hub.leaderboards.tables import Snapshot
 from federation_hub.silos.tables import Silo
+from silo_node.wire.base import Message
+from silo_node.wire.canonical import canonical_bytes, message_digest
 from silo_node.wire.digests import digest_bytes
-from silo_node.wire.errors import BadInput, IntegrityError
+from silo_node.wire.envelope import new_key, public_key_text, seal
+from silo_node.wire.errors import BadInput, IntegrityError, MedSiloError
 from tests.hub.federation import Federation, hub_at
+from tests.hub.running import running_hub
 from tests.hub.test_leaderboard_service import publish_as
 
 LINK = re.compile(r'\b(?:href|src)="([^"]*)"')
@@ -83,6 +92,116 @@ def test_a_leaderboard_is_recomputed_from_the_files_alone(site: Path, hub: Feder
     file.write_bytes(body.replace(b"0.9", b"0.8", 1))
     assert isinstance(CliRunner().invoke(medsilo, arguments).exception, IntegrityError)
     file.write_bytes(body)
+
+
+def verified(*arguments: str) -> dict[str, Any]:
+    """Run ``medsilo verify`` and return the worst answer to each question, with its exit status."""
+    result = CliRunner().invoke(medsilo, ["verify", *arguments, "--json"])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    told = json.loads(result.stdout)
+    assert told["verified"] == (result.exit_code == 0)
+    worst: dict[str, Any] = {"status": result.exit_code}
+    for check in sorted(told["checks"], key=lambda check: ["yes", "unknown", "no"].index(check["answer"])):
+        worst[check["question"]] = check["answer"]
+    return worst
+
+
+SIGNED, WHOLE, NOTHING_MORE = "The list of its files is signed", "is as it was written", "Nothing was put beside them"
+SAME = "The inputs give these very bytes"
+
+
+def test_an_exported_site_is_verified_as_a_whole_without_a_hub(site: Path, hub: Federation, tmp_path: Path) -> None:
+    """Its list of files, each file, and every leaderboard computed again; a stranger's key did not sign it."""
+    key = hub.services.public_key
+    found = verified(str(site), "--key", key)
+    assert found.pop("status") == 0
+    # A board of before enough hospitals had reported has no public inputs.
+    assert found.pop(SAME) == "unknown"
+    assert set(found.values()) == {"yes"}
+    assert verified(str(site))["That key is the hub's"] == "unknown"
+    assert verified(str(site), "--strict")["status"] == 1
+    other = public_key_text(new_key().public_key())
+    assert verified(str(site), "--key", other)[SIGNED] == "no"
+    assert MedSiloError("config-invalid").code in refusal(str(site), "--key", "nonsense")
+    assert MedSiloError("file-missing").code in refusal(str(tmp_path))
+
+
+@pytest.mark.parametrize("change", ["a page", "a new page", "a missing page", "the list"])
+def test_a_copy_that_somebody_changed_is_found_out(site: Path, tmp_path: Path, change: str) -> None:
+    """One letter is enough."""
+    copy = tmp_path / "site"
+    shutil.copytree(site, copy)
+    page, manifest = copy / "index.html", copy / SITE_MANIFEST
+    if change == "a page":
+        page.write_text(page.read_text().replace("e", "3", 1))
+    elif change == "a new page":
+        (copy / "extra.html").write_text("<p>Ours is best.</p>")
+    elif change == "a missing page":
+        page.unlink()
+    else:
+        envelope = json.loads(manifest.read_text())
+        told = json.loads(base64.b64decode(envelope["payload"])) | {"files": []}
+        manifest.write_text(json.dumps(envelope | {"payload": base64.b64encode(canonical_bytes(told)).decode()}))
+    found = verified(str(copy))
+    assert found["status"] == 1
+    wrong = [question for question, answer in found.items() if answer == "no"]
+    expected = {"a new page": NOTHING_MORE, "the list": SIGNED}.get(change, WHOLE)
+    assert [expected in question for question in wrong] == [True]
+
+
+def test_a_leaderboard_is_verified_by_its_digest_its_address_and_its_file(
+    site: Path, hub: Federation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bytes, the definition, the signed results it names, and the whole computed again: an answer each."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    with hub.services.database.reading() as session:
+        digest = session.scalars(select(Snapshot.digest).where(Snapshot.superseded_by.is_(None))).one()
+        question = session.scalars(select(Benchmark.digest)).first()
+    with running_hub(hub.services.config, engine=False) as running:
+        by_address = verified(f"{running.url}/snapshots/{digest}", "--strict")
+        monkeypatch.setenv("MEDSILO_HUB", running.url)
+        by_digest = verified(digest, "--strict")
+        assert list(verified(str(question)).values()) == [0, "yes"]
+        assert MedSiloError("not-found").code in refusal("blake3:" + "0" * 64)
+    file = site / "snapshots" / f"{digest.replace(':', '-')}.json"
+    inputs = file.with_suffix(".inputs.json")
+    by_file = verified(str(file), "--inputs", str(inputs), "--digest", digest)
+    assert by_address == by_digest == by_file
+    assert len(by_file) == 6
+    assert set(by_file.values()) == {0, "yes"}
+    forged = tmp_path / "forged.json"
+    forged.write_bytes(file.read_bytes().replace(b"0.9", b"0.8", 1))
+    assert verified(str(forged), "--digest", digest)["status"] == 1
+    # Whoever publishes forged bytes under their own digest is found by computing them again.
+    assert verified(str(forged), "--inputs", str(inputs))[SAME] == "no"
+    assert MedSiloError("config-invalid").code in refusal(str(forged))
+    assert MedSiloError("config-invalid").code in refusal("https://hub.example.org/benchmarks/one")
+
+
+def test_a_signed_statement_is_verified_against_a_key(tmp_path: Path) -> None:
+    """A receipt, whatever it states; without a key only its digest."""
+    key = new_key()
+    message = CohortCounts(silo=1)
+    path = tmp_path / "receipt.json"
+    path.write_text(seal(message, key).model_dump_json())
+    mine, other = public_key_text(key.public_key()), public_key_text(new_key().public_key())
+    digest = message_digest(message)
+    assert verified(str(path), "--key", mine, "--digest", digest)["status"] == 0
+    assert verified(str(path), "--key", other)["status"] == 1
+    assert verified(str(path), "--key", mine, "--digest", "blake3:" + "0" * 64)["status"] == 1
+    assert verified(str(path))["It is signed by whom it should be"] == "unknown"
+
+
+class CohortCounts(Message):
+    """Something that is stated."""
+
+    silo: int
+
+
+def refusal(*arguments: str) -> str:
+    """Return how ``medsilo verify`` refuses."""
+    return str(CliRunner().invoke(medsilo, ["verify", *arguments]).exception)
 
 
 def test_nothing_that_is_not_public_is_written(site: Path, hub: Federation) -> None:

@@ -59,4 +59,12 @@ def test_nothing_is_claimed_before_enough_hospitals_reported() -> None:
 
 def test_no_chance_is_ever_zero_or_certain() -> None:
     """Ten thousand draws cannot show either."""
-    assert answers(entry(first=1.0))["How sure"].answer == ">99%"
+    assert answers(entry(first=1.0), entry("B", group=2))["How sure"].answer == ">99%"
+
+
+def test_the_only_model_is_neither_the_best_nor_surely_the_first() -> None:
+    """There is nothing to be better than; what a new hospital may expect is said all the same."""
+    found = answers(entry("Model A", first=1.0))
+    assert found["The only model"].answer == "Model A"
+    assert found["How sure"].answer == "Nothing to compare"
+    assert "expect 0.800 to 0.980" in " ".join(found["How sure"].notes)

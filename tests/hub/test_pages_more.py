@@ -178,7 +178,7 @@ def test_the_hospitals_page_tells_the_state_and_the_cause_of_every_cell(filled: 
         ("running", None),
     ]
     text = flat(read(client, f"{BOARD}/sites"))
-    for phrase in ("34 of 60", "waits for release", "the silo is not active", "20 scored", "policy-budget"):
+    for phrase in ("57% done", "waits for release", "the silo is not active", "20 scored", "policy-budget"):
         assert phrase in text
 
 

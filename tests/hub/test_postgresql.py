@@ -17,15 +17,18 @@ from sqlalchemy.pool import NullPool
 
 from federation_hub.accounts.service import ensure_admin
 from federation_hub.app import build_services, create_app
-from federation_hub.config import HubConfig
+from federation_hub.backup.manifest import DUMP
+from federation_hub.config import HubConfig, load_config
 from federation_hub.db import Database
 from federation_hub.leaderboards.tables import BoardRevision
 from federation_hub.migrations.runner import migrate
 from federation_hub.sweeper import sweep
+from silo_node.wire.errors import BadInput, IntegrityError
 from silo_node.wire.tasks import ClaimRequest
 from tests.conftest import start_hub, stop_hub
 from tests.hub import showcase
 from tests.hub.federation import Caller, Federation
+from tests.hub.test_process import operator
 from tests.postgresql import programs, running
 from tests.sites import TOY, Arrays, Person, Site, toy_plan, write_bundle
 
@@ -119,6 +122,29 @@ def test_boards_are_brought_up_to_date_on_postgresql(database: str, tmp_path: Pa
         assert now_mine
     other.close()
     services.database.close()
+
+
+def test_a_hub_on_postgresql_is_backed_up_and_restored_into_another_database(database: str, tmp_path: Path) -> None:
+    """By the server's own programs, all of it or nothing; a database that holds something is left alone."""
+    with create_engine(database, poolclass=NullPool, isolation_level="AUTOCOMMIT").connect() as connection:
+        for name in ("first", "second"):
+            connection.execute(text(f"CREATE DATABASE {name}"))
+    first, second = (str(database).replace("/postgres", f"/{name}") for name in ("first", "second"))
+    home, copied = tmp_path / "hub", tmp_path / "copy"
+    home.mkdir()
+    (home / "hub.toml").write_text(f'database_url = "{first}"\n')
+    operator(home, "person", "add", "Ada", "--role", "researcher")
+    operator(home, "backup", str(copied))
+    with pytest.raises(BadInput, match="give an empty database"):
+        operator(tmp_path / "again", "restore", str(copied))
+    assert not (tmp_path / "again").exists()
+    operator(tmp_path / "again", "restore", str(copied), "--database-url", second)
+    assert operator(tmp_path / "again", "person", "list") == operator(home, "person", "list")
+    assert load_config(tmp_path / "again").database == second
+    assert not (tmp_path / "again" / DUMP).exists()
+    (copied / DUMP).unlink()
+    with pytest.raises(IntegrityError, match="backup-invalid"):
+        operator(tmp_path / "third", "restore", str(copied), "--database-url", second)
 
 
 def pages_of(person: Person, path: str, key: str) -> Iterator[JsonValue]:

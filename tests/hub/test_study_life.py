@@ -226,10 +226,11 @@ def test_a_plan_that_names_what_is_not_there_is_refused(
 
 
 def test_a_plan_that_cannot_hold_its_promise_is_refused(federation: Federation) -> None:
-    """Krum against one liar needs five updates a round, and there are three sites."""
-    plan = toy_plan(federation.model, federation.sites, robust="krum")
-    answer = federation.researcher.ask("POST", "/studies", plan.model_dump_json())
-    assert refused(answer) == (422, "plan-rule-sites")
+    """Krum against one liar needs five updates a round; FedBN needs layers that have something to keep."""
+    for changes, code in (({"robust": "krum"}, "plan-rule-sites"), ({"personal": "fedbn"}, "plan-fedbn-idle")):
+        plan = toy_plan(federation.model, federation.sites, **changes)
+        answer = federation.researcher.ask("POST", "/studies", plan.model_dump_json())
+        assert refused(answer) == (422, code)
 
 
 def test_a_round_goes_by_its_rule_and_stops_without_the_trusted_silo(federation: Federation) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -188,3 +188,34 @@ def test_the_same_report_twice_counts_once(federation: Federation) -> None:
         site.report(door, task, None)
     states = [update["state"] for update in federation.researcher.study(study_id)["rounds"][0]["updates"]]
     assert states.count("verified") == 1
+
+
+def test_updates_that_need_no_training_count_and_are_marked(federation: Federation) -> None:
+    """One site sends nought, then the model's last change once more; another the same file twice; one trains."""
+    study_id = federation.running(rounds=2)
+    rng = np.random.default_rng(5)
+
+    def trained() -> Arrays:
+        return {name: np.asarray(rng.normal(size=array.shape), np.float32) for name, array in START.items()}
+
+    def answer(choose: Callable[[Arrays], tuple[Arrays, ...]]) -> Arrays:
+        tasks = [site.claim(door) for site, door in zip(federation.sites, federation.doors, strict=True)]
+        weights = load_file(federation.sites[0].weights(federation.doors[0], tasks[0]))
+        for site, door, task, arrays in zip(federation.sites, federation.doors, tasks, choose(weights), strict=True):
+            assert site.send(door, task, arrays).state == "accepted"
+        return weights
+
+    again = trained()
+    first = answer(lambda weights: (ZERO, again, trained()))
+    answer(lambda now: ({name: np.asarray(now[name] - first[name]) for name in now}, again, trained()))
+    for site, door in zip(federation.sites, federation.doors, strict=True):
+        site.report(door, site.claim(door), None)
+    view = json.loads(json.dumps(federation.researcher.wait_for(study_id, "completed")))
+    found = [[update["mark"] for update in entry["updates"]] for entry in view["rounds"][:2]]
+    order = [federation.sites.index(site) for site in sorted(federation.sites, key=lambda site: site.silo_id)]
+    told = [("update-idle", None, None), ("update-repeated", "update-repeated", None)]
+    assert found == [[marks[place] for place in order] for marks in told]
+    assert {update["state"] for entry in view["rounds"][:2] for update in entry["updates"]} == {"folded"}
+    page = federation.researcher.page(f"/studies/{study_id}")
+    assert "Updates that stand out" in page
+    assert page.count("<code>update-repeated</code>") == 2

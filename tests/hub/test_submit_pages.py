@@ -4,7 +4,7 @@ import io
 from datetime import UTC, datetime, timedelta
 
 from silo_node.wire.digests import digest_bytes
-from silo_node.wire.tasks import Decline
+from silo_node.wire.tasks import Decline, Heartbeat
 from tests.hub.browsing import Visitor, signed_in
 from tests.hub.federation import Federation, bundle_bytes, definition
 from tests.hub.test_entries import LAW, board, phase, reporting
@@ -12,6 +12,7 @@ from tests.hub.test_entries import LAW, board, phase, reporting
 BUNDLE = "/submit/chest_phantom/1"
 CARD = {"name": "From a page", "description": "", "intended_use": "", "training_data": "", "licence": "MIT"}
 WISH = {"visibility": "public", "embargo_until": ""}
+RENEWS = 'hx-trigger="every 5s"'
 
 
 def send(visitor: Visitor, data: bytes) -> str:
@@ -51,6 +52,28 @@ def test_a_model_goes_from_the_form_to_the_board(federation: Federation) -> None
     assert "From a page" in ada.get("/account/models").text
     assert ada.send(f"/account/models/{digest}/withdraw").status_code == 303
     assert "withdrawn" in ada.get(page).text
+
+
+def test_the_page_renews_itself_as_long_as_somebody_may_decide_or_work(federation: Federation) -> None:
+    """The benchmark's owner, then the hospital; what it tells of its progress is a share and no number of cases."""
+    silo = federation.silo()
+    silo.register_cohort(federation.publish(**LAW, auto_approve_models=False))
+    ada = signed_in(federation, "Ada", "researcher")
+    page = ada.send(send(ada, bundle_bytes(1)), {**CARD, **WISH}).location
+    assert "requested; attempt 1" in (text := ada.get(page).text)
+    assert RENEWS in text
+    assert "Synthetic data." in text
+    (asked,) = (
+        row for row in federation.admin.get("/associations").get_json()["associations"] if row["state"] == "requested"
+    )
+    federation.admin.post(f"/associations/{asked['association_id']}/decision", {"approve": True})
+    task = silo.claim()
+    assert task is not None
+    silo.post(f"/tasks/{task.task_id}/heartbeat", Heartbeat(state="running", done=7, total=20))
+    assert "<td>35%</td>" in (text := ada.get(page).text)
+    assert RENEWS in text
+    silo.post(f"/tasks/{task.task_id}/decline", Decline(code="policy-benchmark"))
+    assert RENEWS not in ada.get(page).text
 
 
 def test_a_refusal_stands_above_the_form_and_keeps_what_was_written(federation: Federation) -> None:
@@ -136,6 +159,7 @@ def test_an_owner_sees_every_cell_and_asks_again_from_there(federation: Federati
     page = owner.get(path).text
     assert "Declined one" in page
     assert "the site does not take part in that benchmark" in page
+    assert RENEWS not in page
     other = signed_in(federation, "Eve", "benchmark-owner", organisation="Elsewhere")
     assert other.get(path).status_code == 403
     wish = {"silo_id": silo.silo_id, "reason": "site-ready"}
@@ -143,7 +167,8 @@ def test_an_owner_sees_every_cell_and_asks_again_from_there(federation: Federati
     assert owner.send(f"{path}/retry", {**wish, "reason": "because"}).status_code == 422
     assert silo.claim() is None
     assert owner.send(f"{path}/retry", wish).status_code == 303
-    assert "waiting for the hospital" in owner.get(path).text
+    assert "waiting for the hospital" in (page := owner.get(path).text)
+    assert RENEWS in page
     again = silo.claim()
     assert again is not None
     assert again.body.attempt == 2  # type: ignore[union-attr]

@@ -22,17 +22,8 @@ from torch import nn
 
 from federation_hub.client.simulation import simulate
 from pipelines.cohort import PreparedCase
-from tests.performance.strategies import (
-    SGD,
-    Cases,
-    Site,
-    Study,
-    classification,
-    first_weights,
-    plan_of,
-    rounds_of,
-    simulated,
-)
+from tests.performance.strategies import first_weights, plan_of, rounds_of, simulated
+from tests.performance.tasks import SGD, Cases, Site, Study, classification
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "fedavg": {},

@@ -23,19 +23,8 @@ from safetensors.numpy import load_file
 from torch import nn
 
 from federation_hub.client.simulation import simulate
-from tests.performance.strategies import (
-    SGD,
-    Site,
-    Study,
-    first_weights,
-    interval,
-    joined,
-    plan_of,
-    pneumonia,
-    rounds_of,
-    simulated,
-    tested,
-)
+from tests.performance.strategies import first_weights, interval, plan_of, rounds_of, simulated, tested
+from tests.performance.tasks import SGD, Site, Study, joined, pneumonia
 
 EPSILONS = (None, 8.0, 3.0, 1.0, 0.1)
 PATIENTS, STEPS, ROUNDS, RATE = 64, 8, 8, 0.5

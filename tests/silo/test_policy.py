@@ -15,6 +15,7 @@ from silo_node.policy import (
     EvaluationRequest,
     Policy,
     RoundRequest,
+    agreed_level,
     allow_benchmark,
     decide_consent,
     decide_evaluation,
@@ -26,6 +27,7 @@ from silo_node.policy import (
     decide_spending,
     drop_benchmark,
     load_policy,
+    offered_levels,
 )
 from silo_node.policy.bits import report_bits, update_bits
 from silo_node.policy.budget import Ledger, Spent
@@ -35,7 +37,8 @@ from silo_node.policy.rules import TEMPLATE
 from silo_node.policy.words import ExplainedModel, Explanation, consequences, explained, explanation
 from silo_node.state import Home
 from silo_node.wire.benchmarks import BenchmarkReference
-from silo_node.wire.errors import PROBLEMS, ConfigError, PolicyRefusal
+from silo_node.wire.compression import Int8, TopK
+from silo_node.wire.errors import PROBLEMS, ConfigError, PolicyRefusal, WireError
 from silo_node.wire.models import ModelReference
 from silo_node.wire.studies import RoundReport, RoundTask, SiteScore, StudyConsentRequest, StudyPlan
 from silo_node.wire.transfers import BlobReference
@@ -99,6 +102,27 @@ def test_a_study_waits_for_a_person_unless_the_policy_names_it() -> None:
     assert decide_consent(policy(studies={"others": "auto"}), plan(), None).code == "policy-minimum-cohort"
     without_benchmark = policy(studies={"allow": ["lungs"]}, benchmarks={"allow": []})
     assert decide_consent(without_benchmark, plan(), 100).code == "policy-benchmark"
+
+
+def test_a_site_may_ask_that_its_updates_lose_less_than_the_plan_wants() -> None:
+    """It is no reason to stay away: the decision says at which level they leave."""
+    asked, strict = plan(compression=TopK(fraction=0.01)), policy(studies={"others": "auto", "lossiest": "half"})
+    assert offered_levels(strict) == ("none", "lossless", "half")
+    decision = decide_consent(strict, asked, 100)
+    assert decision.verdict == "allow"
+    assert "level half, where the plan asks for topk" in explained(Explanation(decision))
+    assert agreed_level(policy(), asked, "topk") == TopK(fraction=0.01)
+    assert agreed_level(strict, asked, "topk").level == "half", "stricter since it said yes"
+    assert agreed_level(policy(), plan(compression=Int8()), "topk").level == "int8", "never more than the plan"
+    assert agreed_level(policy(), asked, "lossless").level == "lossless"
+
+
+def test_a_level_of_another_release_is_refused_with_a_code() -> None:
+    """In a task of a newer hub, and in a plan, which can be read all the same: other studies' questions go on."""
+    with pytest.raises(WireError, match="compression-unknown"):
+        agreed_level(policy(), plan(compression=Int8()), "fp4")
+    newer = plan(compression={"level": "fp4", "bits": 4})
+    assert decide_consent(policy(studies={"others": "auto"}), newer, 100).code == "compression-unknown"
 
 
 def test_a_round_runs_only_under_the_very_plan_that_was_agreed_to() -> None:

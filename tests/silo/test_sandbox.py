@@ -265,6 +265,19 @@ def test_a_machine_without_bubblewrap_is_told_what_to_install() -> None:
     assert "apt-get install bubblewrap" in error.hint
 
 
+def test_libraries_a_jail_does_not_see_are_named_before_any_work(tmp_path: Path) -> None:
+    """A user's own packages, or those of another environment, are importable here and would be missing inside."""
+    (tmp_path / "monai").mkdir()
+    (tmp_path / "monai" / "__init__.py").touch()
+    code = "from silo_node.sandbox.bubblewrap import Bubblewrap; Bubblewrap.find()"
+    paths = os.pathsep.join([str(tmp_path), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": paths}
+    )
+    assert "sandbox-incomplete" in done.stderr
+    assert done.stderr.rstrip().endswith("monai")
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="every other test here already runs as an ordinary user")
 def test_an_ordinary_user_can_make_the_jail_too() -> None:
     """A node need not run as root. The interpreter's folder is left out, for it may be root's alone."""

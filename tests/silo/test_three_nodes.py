@@ -1,4 +1,4 @@
-"""Studies by three real nodes and jails at the real hub: without an aggregator, under masks, compressed with a gate."""
+"""Studies by three real nodes and jails at a real hub: without an aggregator, masked, compressed, through a kill."""
 
 import json
 import signal
@@ -26,7 +26,7 @@ from silo_node.wire.masking import Member, SecureAggregation
 from silo_node.wire.models import ModelReference
 from silo_node.wire.neighbours import Decentralised
 from silo_node.wire.studies import LocalTraining, StudyPlan
-from tests.conftest import HubProcess
+from tests.conftest import HubProcess, start_hub, stop_hub
 from tests.silo.clinics import Clinic, open_clinic, token_of, wait_for
 from tests.silo.preparations import classification
 from tests.sites import Person
@@ -35,6 +35,8 @@ pytestmark = pytest.mark.slow
 
 PATIENCE = 900
 """Seconds: nine processes share a machine that may be busy with other tests."""
+
+LOCAL = LocalTraining(batch_size=16, optimiser="sgd", learning_rate=1e-3)
 
 POLICY = """\
 minimum_cohort = 20
@@ -84,8 +86,7 @@ class Three:
             rounds=rounds,
             quorum=3,
             deadline_seconds=PATIENCE,
-            local=LocalTraining(batch_size=16, optimiser="sgd", learning_rate=1e-3),
-            **choices,
+            **({"local": LOCAL} | choices),
         )
         study_id = str(self.researcher.do("POST", "/studies", plan.model_dump_json())["study_id"])
         wait_for(lambda: self.consents(study_id) == {"approved"}, PATIENCE)
@@ -113,6 +114,19 @@ def question() -> BenchmarkDefinition:
     limits = DisclosureLimits(minimum_class=5, minimum_cell=5, minimum_sites=1)
     changes = {"disclosure": limits, "auto_approve_models": True, "auto_approve_cohorts": True}
     return classification(name="ring_xray", shape=(16, 16)).model_copy(update=changes)
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
+    """A node tells its hub how far it is three times a lease: short, so that a kill finds it in mid-training."""
+    home = tmp_path_factory.mktemp("hub") / "home"
+    home.mkdir(mode=0o700)
+    (home / "hub.toml").write_text("lease_seconds = 3\npoll_idle_seconds = 0.5\n")
+    running = start_hub(home)
+    try:
+        yield running
+    finally:
+        stop_hub(running)
 
 
 @pytest.fixture(scope="module")
@@ -187,11 +201,41 @@ def test_under_masks_a_sum_comes_out_and_no_update_of_a_single_site(three: Three
 
 
 def test_compressed_updates_and_a_gate_go_through_the_jail(three: Three) -> None:
-    """A byte a weight with what rounding lost kept at the site; every site says what it makes of each model."""
+    """A byte a weight, halves where a site's policy wants no less, and every site's word on each model."""
+    strict = three.clinics[0]
+    strict.home.policy_file.write_text(POLICY.replace("[studies]", '[studies]\nlossiest = "half"'))
     study_id = three.study("small_and_guarded", 2, compression=Int8(), gate=Gate(tolerance=0.5, veto=0.9))
     found = three.done(study_id)
     trained = [update for entry in found["rounds"] if not entry["validate_only"] for update in entry["updates"]]
     assert {update["state"] for update in trained} == {"folded"}
     assert {update["verdict"] for update in trained} == {"accepted"}
+    own = load_identity(strict.home).enrolment.silo_id
+    assert all(update["sent_as"] == ("half" if update["silo_id"] == own else "int8") for update in trained)
     plain = read_bundle(three.clinics[0].home.bundles / f"{three.model.digest.partition(':')[2]}.zip")
     assert max(update["size"] for update in trained) < plain.weights_size
+
+
+def test_a_node_killed_in_mid_training_does_its_part_all_the_same(three: Three) -> None:
+    """The round is not lost and not repeated: every site's update is folded once, in the first attempt."""
+    victim = three.members[0].silo_id
+    long = LOCAL.model_copy(update={"epochs": 400, "batch_size": 8, "learning_rate": 1e-7})
+    study_id = three.study("through_a_kill", 1, local=long)
+
+    def update() -> dict[str, Any] | None:
+        rounds: Any = three.researcher.study(study_id)["rounds"]
+        updates = rounds[0]["updates"] if rounds else []
+        return next((update for update in updates if update["silo_id"] == victim), None)
+
+    def training() -> bool:
+        said = update()
+        return said is not None and 0 < said["done"] < said["total"]
+
+    wait_for(training, PATIENCE)
+    three.nodes[0].send_signal(signal.SIGKILL)
+    three.nodes[0].wait()
+    said = update()
+    assert said is not None
+    assert said["state"] == "expected", "it was killed before it had answered"
+    three.start(0)
+    found = three.done(study_id)
+    assert [(entry["round"], entry["attempt"], entry["sites"]) for entry in found["rounds"]] == [(1, 1, 3), (2, 1, 3)]

@@ -17,6 +17,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from benchmarks.statistics.blocks import SiteBlock, site_block
+from benchmarks.statistics.leaderboard import ModelEntry, build_leaderboard
+from benchmarks.statistics.rules import benchmark_rules
 from federation_hub.models.inspection import judge_bundle
 from silo_node.agent.estimation import estimate
 from silo_node.agent.scores import keep_scores, read_scores
@@ -26,7 +29,7 @@ from silo_node.policy import Policy, RoundRequest, decide_consent, decide_round
 from silo_node.policy.bits import block_bits
 from silo_node.policy.differencing import Told, decide_difference
 from silo_node.state import Home
-from silo_node.wire.benchmarks import BenchmarkReference, DisclosureLimits
+from silo_node.wire.benchmarks import BenchmarkReference, DisclosureLimits, MetricSpec
 from silo_node.wire.canonical import canonical_bytes, message_digest
 from silo_node.wire.cohorts import AssociationDecision
 from silo_node.wire.envelope import BadEnvelope, Envelope, new_key, open_envelope, public_key_text, seal
@@ -64,26 +67,34 @@ def block(
     labels: list[int], scores: list[float], folder: Path, limits: DisclosureLimits | None = None
 ) -> dict[str, Any]:
     """Return the computed part of a site's block for one model, exactly as the node computes it."""
+    return block_of_many(labels, [scores], folder, limits)
+
+
+def block_of_many(
+    labels: list[int], models: list[list[float]], folder: Path, limits: DisclosureLimits | None = None
+) -> dict[str, Any]:
+    """Return the computed part of a site's block for several models."""
     definition = classification()
     kept = limits or definition.disclosure
     cases = [(f"{place:016x}", f"{place:016x}", label, {}) for place, label in enumerate(labels)]
-    sheet = folder / "sheet"
-    lines = [
-        {
-            "case": case, "patient": case, "label": 0, "failed": False, "scores": [1 - score, score],
-            "structures": None, "seconds": 0.01, "peak_memory_mb": 200.0, "attributes": {},
-        }
-        for (case, *_), score in zip(cases, scores, strict=True)
-    ]  # fmt: skip
-    sheet.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    keep_scores(read_scores(sheet, [case[0] for case in cases]), folder / "kept")
+    for number, scores in enumerate(models):
+        sheet = folder / "sheet"
+        lines = [
+            {
+                "case": case, "patient": case, "label": 0, "failed": False, "scores": [1 - score, score],
+                "structures": None, "seconds": 0.01, "peak_memory_mb": 200.0, "attributes": {},
+            }
+            for (case, *_), score in zip(cases, scores, strict=True)
+        ]  # fmt: skip
+        sheet.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        keep_scores(read_scores(sheet, [case[0] for case in cases]), folder / f"kept{number}")
     job = {
         "definition": definition.model_dump(mode="json"),
         "digest": message_digest(definition),
         "seed": 1,
         "limits": kept.model_dump(mode="json", include={"minimum_class", "minimum_cell", "decimals"}),
         "cases": cases,
-        "models": [str(folder / "kept")],
+        "models": [str(folder / f"kept{number}") for number in range(len(models))],
     }
     return {**json.loads(json.dumps(estimate(job))), "limits": kept.model_dump(mode="json")}
 
@@ -184,6 +195,35 @@ def test_two_sums_of_one_round_that_differ_by_a_site_are_not_both_opened(tmp_pat
     second = confirmed(sites[:3], ids[:3])[0].session.model_copy(update={"task_id": "task-000099"})
     with pytest.raises(PolicyRefusal, match="masking-answered"):
         protocol.refuse_second_sum(second, [answered])
+
+
+def test_a_model_that_knows_one_hospitals_cases_or_answers_all_alike_gains_nothing(tmp_path: Path) -> None:
+    """Threat 16. It would lead where its hospital is the only one; over several its failure elsewhere is shown."""
+    random, reports = np.random.default_rng(4), []
+    for site in range(4):
+        labels = [place % 2 for place in range(160)]
+        truth = np.array(labels, float)
+        honest = 1 / (1 + np.exp(-(1.6 * truth - 0.8 + random.normal(0, 1, 160))))
+        knows = 0.05 + 0.9 * truth if site == 0 else random.uniform(0.1, 0.9, 160)
+        rows = [list(map(float, scores)) for scores in (honest, knows, np.full(160, 0.5))]
+        found = block_of_many(labels, rows, tmp_path)
+        report = {**found, "silo_id": f"site{site}", "models": ["honest", "knows", "alike"], "finished": "2026-01-01"}
+        reports.append(site_block(report, digest=f"block{site}"))
+    metric = MetricSpec(name="auroc", primary=True, floor=0.6)
+    definition = classification().model_copy(update={"metrics": (metric,)}).model_dump(mode="json")
+    models = [ModelEntry(name, name, False) for name in ("honest", "knows", "alike")]
+
+    def board(reported: list[SiteBlock], minimum_sites: int) -> list[dict[str, Any]]:
+        limits = definition["disclosure"] | {"minimum_sites": minimum_sites}
+        rules = benchmark_rules(definition | {"disclosure": limits}, digest=DIGEST)
+        names = [report.site for report in reported]
+        return list(build_leaderboard(rules, reported, models, seed=1, named_sites=names)["rows"])
+
+    assert board(reports[:1], 1)[0]["model"] == "knows", "one hospital alone would be taken in"
+    rows = {row["model"]: row for row in board(reports, 3)}
+    assert next(iter(rows)) == "honest"
+    assert rows["honest"]["worst_site"]["estimate"] > 0.6 > rows["knows"]["worst_site"]["estimate"]
+    assert rows["alike"]["estimate"] == 0.5
 
 
 def with_auroc(pairs: int) -> tuple[list[int], list[float]]:

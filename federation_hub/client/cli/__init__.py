@@ -18,6 +18,7 @@ from federation_hub.client.cli import (
     statistics,
     study,
     token,
+    verify,
 )
 from federation_hub.client.cli.session import Session
 from federation_hub.client.terminal import EXIT_INTERRUPTED, exit_status, print_error
@@ -34,6 +35,7 @@ app = typer.Typer(
 app.command(name="login")(login.login)
 app.command(name="demo")(demo.demo)
 app.command(name="simulate")(simulate.simulate)
+app.command(name="verify")(verify.verify)
 app.add_typer(token.app, name="token")
 app.add_typer(benchmark.app, name="benchmark")
 app.add_typer(leaderboard.app, name="leaderboard")

@@ -187,7 +187,7 @@ def _baseline(said: bool | None) -> str:
 
 
 def _cell(cell: dict[str, Any]) -> str:
-    counts = f" {cell['done']}/{cell['total']}" if cell["state"] == "running" and cell["total"] else ""
+    counts = f" {cell['done'] / cell['total']:.0%}" if cell["state"] == "running" and cell["total"] else ""
     return f"{cell['state']}{counts}" + (f": {cell['code']}" if cell["code"] else "")
 
 

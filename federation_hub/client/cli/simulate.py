@@ -15,6 +15,7 @@ from federation_hub.client.cli.session import AsJson
 from federation_hub.client.hub import Record
 from federation_hub.client.plans import PlanFile, exact_plan, read_plan
 from federation_hub.client.terminal import output, print_json, print_table
+from federation_hub.studies.fitting import require_fit
 from pipelines.bundles import read_bundle, weights_file
 from silo_node.wire.benchmarks import BenchmarkDefinition, BenchmarkReference
 from silo_node.wire.canonical import message_digest
@@ -120,7 +121,10 @@ def _exact(asked: PlanFile, question: BenchmarkDefinition, bundle: Path, sites: 
     reference = BenchmarkReference(name=question.name, version=question.version, digest=message_digest(question))
     silos = tuple(f"silo-{number:06}" for number in range(1, sites + 1))
     members = tuple(Member(silo_id=silo_id, public_key=_NO_KEY) for silo_id in silos)
-    return exact_plan(asked, reference, start, silos, members)
+    exact = exact_plan(asked, reference, start, silos, members)
+    if (network := read_bundle(bundle).profile.network) is not None:
+        require_fit(exact, network.name, dict(network.args))
+    return exact
 
 
 def _arrivals(plan: StudyPlan, pace: list[float] | None) -> Arrivals | None:

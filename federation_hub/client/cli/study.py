@@ -9,7 +9,14 @@ import typer
 from federation_hub.client.cli.session import AsJson, session
 from federation_hub.client.hub import Hub, Record
 from federation_hub.client.plans import plan_text, read_plan, resolve_plan
-from federation_hub.client.studies import print_report, print_study, report_round, wait_for_consents, watch_study
+from federation_hub.client.studies import (
+    create_study,
+    print_report,
+    print_study,
+    study_report,
+    wait_for_consents,
+    watch_study,
+)
 from federation_hub.client.terminal import EXIT_REFUSED, messages, output, print_json
 from silo_node.wire.canonical import message_digest
 from silo_node.wire.claims import claim_sheet
@@ -109,14 +116,17 @@ def start(
 ) -> None:
     """Create a study from a plan, wait for its silos' consent, and start it.
 
+    With `baseline = "fedavg"` in the plan a second one by plain federated averaging is created and started with it.
     Interrupting the wait leaves the study as it is; start it later by its id.
 
     Example: `medsilo study start plan.toml --watch`
     """
     hub = session(context).connect()
-    study_id = plan if _STUDY_ID.fullmatch(plan) else _create(hub, Path(plan))
-    wait_for_consents(hub, study_id)
-    study = hub.start_study(study_id)
+    study_id, *others = [plan] if _STUDY_ID.fullmatch(plan) else _create(hub, Path(plan))
+    for other in (study_id, *others):
+        wait_for_consents(hub, other)
+        hub.start_study(other)
+    study = hub.study(study_id)
     if watch:
         study = watch_study(hub, study_id)
     _show(study, as_json=as_json)
@@ -172,21 +182,24 @@ def show(context: typer.Context, study_id: StudyId, as_json: AsJson = False) -> 
 
 @app.command()
 def report(context: typer.Context, study_id: StudyId, as_json: AsJson = False) -> None:
-    """Show what each site gets of a study: the global model, its personal one, and what it reaches alone.
+    """Show what each site gets of a study: the global model, its personal one, what it reaches alone, and the baseline.
 
     Example: `medsilo study report study-7h2j5k8m`
     """
-    study = session(context).connect().study(study_id)
+    hub = session(context).connect()
+    study = hub.study(study_id)
+    baseline = hub.study(study["plan"]["baseline"]) if study["plan"]["baseline"] else None
     if as_json:
-        print_json({"round": report_round(study), "metric": study["metric"], "curves": study["curves"]})
+        print_json(study_report(study) | {"baseline": study_report(baseline) if baseline else None})
     else:
-        print_report(study)
+        print_report(study, baseline)
 
 
-def _create(hub: Hub, plan: Path) -> str:
-    study_id = str(hub.create_study(resolve_plan(read_plan(plan), hub))["study_id"])
-    messages().print(f"Created {study_id}.")
-    return study_id
+def _create(hub: Hub, plan: Path) -> list[str]:
+    study_id, *baseline = create_study(hub, read_plan(plan))
+    beside = f", and {baseline[0]} to compare it with" if baseline else ""
+    messages().print(f"Created {study_id}{beside}.", soft_wrap=True)
+    return [study_id, *baseline]
 
 
 def _active_silos(context: typer.Context) -> list[str]:

@@ -71,7 +71,7 @@ class Federation:
         """Let the admin invite a hospital, the hospital enrol, and the admin compare and approve its fingerprint."""
         admin, home = self.admin(), self.places.silo(number)
         write_silo_settings(home, definition=definition, study=study)
-        invitation = admin.invite_silo(name, f"{name} Hospital")
+        invitation = admin.invite_silo(name, name)
         silo = Silo(number, invitation["silo_id"], name, home)
         receipt = self.silo_command(silo, "enrol", "--hub", self.url, "--code", invitation["code"])
         compare_and_approve(admin, silo.silo_id, receipt["fingerprint"])

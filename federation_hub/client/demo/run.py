@@ -199,8 +199,8 @@ class Demonstration:
             current = [one for one in owner.evaluations(name) if len(one["models"]) == models]
             require_answered(current)
             done = sum(one["state"] == "answered" for one in current)
-            predictions = sum(one["progress_done"] for one in current)
-            stage.at(done, f"{predictions} predictions" if predictions else "the silos load the models")
+            made, all_of_them = (sum(one[f"progress_{name}"] for one in current) for name in ("done", "total"))
+            stage.at(done, f"{made / all_of_them:.0%} predicted" if made else "the silos load the models")
             return bool(done == silos)
 
         stage.expect(silos)

@@ -159,7 +159,7 @@ def masked_mean(
     for one in senders:
         how, out = protocol.masking_of(one.session), folder / f"{one.silo_id}.masked"
         write_masked(encoded(paths[one.silo_id], how.encoding, how.weight), how.masks, out)
-        sources.append(stored(out, values))
+        sources.append(stored(out, values, how.encoding.bits))
     survivors = [one.silo_id for one in senders]
     silent = {silos[place].silo_id for place in never_open}
     opening = [one for one in opened(confirmed(senders, survivors)) if one.silo_id not in silent]

@@ -12,7 +12,7 @@ from federation_hub.aggregation.fold import Update
 from federation_hub.aggregation.group_means import plain_means
 from pipelines.errors import PipelineError
 from pipelines.masking import shamir
-from pipelines.masking.fixed_point import FixedPoint
+from pipelines.masking.fixed_point import Bits, FixedPoint
 from pipelines.masking.keystream import BLOCK_WORDS, Keystream
 from pipelines.masking.sums import Masks, WeightedSum, encoded, masked_size, stored, write_masked, write_mean
 from tests.unit.masking.rounds import Arrays, advertised, masked_mean, silo_ids
@@ -48,19 +48,19 @@ class Case:
     def left(self) -> list[int]:
         return [place for place in range(len(self.weights)) if place not in self.gone]
 
-    def expected(self, survivors: list[int]) -> dict[str, bytes]:
-        encoding = FixedPoint.for_sum(16.0, sum(self.weights), len(self.weights))
+    def expected(self, survivors: list[int], bits: Bits = 32) -> dict[str, bytes]:
+        encoding = FixedPoint.for_sum(16.0, sum(self.weights), len(self.weights), bits)
         chosen = [self.updates[place] for place in survivors], [self.weights[place] for place in survivors]
         return {name: array.tobytes() for name, array in by_the_book(*chosen, encoding).items()}
 
 
-def random_case(number: int) -> Case:
-    """Three to seven silos, weights of one to a hundred thousand; as many vanish as may."""
+def random_case(number: int, largest: float = 5.0) -> Case:
+    """Three to seven silos, weights of one to ``10**largest``; as many vanish as may."""
     rng = np.random.default_rng(number)
     count = int(rng.integers(3, 8))
     spare = count - max(3, -(-2 * count // 3))
     gone = rng.permutation(count)[: int(rng.integers(0, spare + 1))].tolist()
-    weights = [int(10 ** rng.uniform(0, 5)) for _ in range(count)]
+    weights = [int(10 ** rng.uniform(0, largest)) for _ in range(count)]
     shapes = {"b.weight": (int(rng.integers(1, 9)), 3), "a": (), "norm.running_var": (int(rng.integers(1, 40)),)}
     return Case([random_update(rng, shapes, 10 ** rng.uniform(-6, 0)) for _ in range(count)], weights, gone)
 
@@ -69,11 +69,15 @@ def bytes_of(path: Path) -> dict[str, bytes]:
     return {name: array.tobytes() for name, array in load_file(path).items()}
 
 
-def test_the_masked_mean_is_the_plain_mean_bit_for_bit(tmp_path: Path) -> None:
-    """Over 200 random cases, with every pair's mask and every silo's own; the vanished ones' masks are taken away."""
-    for number in range(200):
-        case = random_case(number)
-        encoding = FixedPoint.for_sum(16.0, sum(case.weights), len(case.weights))
+@pytest.mark.parametrize(("bits", "rounds", "largest"), [(32, 200, 5.0), (16, 50, 2.5)])
+def test_the_masked_mean_is_the_plain_mean_bit_for_bit(bits: Bits, rounds: int, largest: float, tmp_path: Path) -> None:
+    """Over 200 random cases, with every pair's mask and every silo's own; the vanished ones' masks are taken away.
+
+    And over 50 with words of 16 bits, which hold fewer cases.
+    """
+    for number in range(rounds):
+        case = random_case(number, largest)
+        encoding = FixedPoint.for_sum(16.0, sum(case.weights), len(case.weights), bits)
         rng = np.random.default_rng([1, number])
         own = [rng.bytes(32) for _ in case.weights]
         pair = {(low, high): rng.bytes(32) for high in range(len(own)) for low in range(high)}
@@ -83,7 +87,9 @@ def test_the_masked_mean_is_the_plain_mean_bit_for_bit(tmp_path: Path) -> None:
             added = (own[place], *(seed for (low, _), seed in pair.items() if low == place))
             masks = Masks(added, tuple(seed for (_, high), seed in pair.items() if high == place))
             write_masked(encoded(tmp_path / "update", encoding, case.weights[place]), masks, tmp_path / f"{place}")
-            sources.append(stored(tmp_path / f"{place}", sum(array.size for array in case.updates[0].values())))
+            values = sum(array.size for array in case.updates[0].values())
+            assert (tmp_path / f"{place}").stat().st_size == masked_size(values, bits)
+            sources.append(stored(tmp_path / f"{place}", values, bits))
         kept = set(case.left)
         rest = Masks(
             added=tuple(seed for (low, high), seed in pair.items() if low in case.gone and high in kept),
@@ -92,7 +98,7 @@ def test_the_masked_mean_is_the_plain_mean_bit_for_bit(tmp_path: Path) -> None:
         )
         meaning = WeightedSum(encoding, sum(case.weights[place] for place in case.left), len(case.left))
         write_mean(sources, rest, meaning, tmp_path / "update", tmp_path / "mean")
-        assert bytes_of(tmp_path / "mean") == case.expected(case.left), number
+        assert bytes_of(tmp_path / "mean") == case.expected(case.left, bits), number
 
 
 @pytest.mark.parametrize("step", ["never_share", "never_send", "never_open"])
@@ -117,6 +123,19 @@ def test_the_mean_is_that_of_the_weights_within_half_a_step_a_site(tmp_path: Pat
     found = load_file(masked_mean(tmp_path, dict(zip(silo_ids(3), updates, strict=True)), weights))["w"]
     expected = sum(w * u["w"].astype(np.float64) for w, u in zip(weights, updates, strict=True)) / sum(weights)
     assert np.abs(found - expected).max() <= 1.5 * 16 / 2**29 + 1e-9
+
+
+def test_half_the_bytes_cost_what_is_said(tmp_path: Path) -> None:
+    """With words of 16 bits and a bound to go with them; and so many cases as they cannot hold are refused."""
+    rng = np.random.default_rng(0)
+    weights = [400, 30, 150, 220]
+    updates = [random_update(rng, {"w": (1000,)}, 1e-2) for _ in weights]
+    named = dict(zip(silo_ids(4), updates, strict=True))
+    found = load_file(masked_mean(tmp_path, named, weights, word_bits=16, largest_change=0.1))["w"]
+    expected = sum(w * u["w"].astype(np.float64) for w, u in zip(weights, updates, strict=True)) / sum(weights)
+    assert 1e-7 < np.abs(found - expected).max() <= 4 / 2 * 0.1 / 2**14 + 1e-9
+    with pytest.raises(PipelineError, match="words of 16 bits"):
+        FixedPoint.for_sum(0.1, 10_000, 4, 16)
 
 
 def test_a_federation_and_a_simulation_give_the_same_bytes(tmp_path: Path) -> None:
@@ -168,10 +187,11 @@ def test_a_masked_file_of_another_length_is_refused(tmp_path: Path) -> None:
         stored(tmp_path / "masked", 9)
 
 
-def test_masked_bytes_look_like_noise(tmp_path: Path) -> None:
+@pytest.mark.parametrize("bits", [16, 32])
+def test_masked_bytes_look_like_noise(bits: Bits, tmp_path: Path) -> None:
     """Chi-square over the bytes of a masked update of noughts: 255 degrees of freedom, 5.5 standard deviations."""
     save_file({"w": np.zeros(4 * BLOCK_WORDS, np.float32)}, tmp_path / "update")
-    encoding = FixedPoint.for_sum(16.0, 10, 1)
+    encoding = FixedPoint.for_sum(16.0, 10, 1, bits)
     write_masked(encoded(tmp_path / "update", encoding, 10), Masks(added=(b"s" * 32,)), tmp_path / "out")
     counts = np.bincount(np.frombuffer((tmp_path / "out").read_bytes(), np.uint8), minlength=256)
     expected = counts.sum() / 256

@@ -10,9 +10,11 @@ import torch
 
 from pipelines.authoring import initial_weights, new_profile
 from pipelines.bundles import NETWORKS, network_arguments, network_schema, read_bundle
+from pipelines.bundles.normalisation import trains_normalisation
 from pipelines.check import check_bundle
 from pipelines.errors import PipelineError
 from pipelines.job import CheckJob
+from pipelines.memory import norm_names
 from pipelines.networks import BUILDERS, build_network, float_tensors, load_network, read_weights, to_arrays
 from tests.unit.pipelines.examples import definition, question, tiny_bundle, tiny_profile
 
@@ -88,6 +90,25 @@ def test_the_bound_holds_and_is_not_far_off(name: str, args: dict[str, Any]) -> 
     arguments = network_arguments(name, args)
     size = sum(tensor.numel() for tensor in float_tensors(build_network(arguments)).values())
     assert size <= arguments.parameter_bound() <= 8 * size
+
+
+@pytest.mark.parametrize(("name", "args"), EXAMPLES)
+def test_whether_normalisation_has_weights_is_told_without_building(name: str, args: dict[str, Any]) -> None:
+    """For each kind of normalisation a class takes; FedBN has nothing to keep where it has none."""
+    key = "norm_name" if name == "DynUNet" else "norm"
+    kinds = ("batch", "instance", *(["instance", {"affine": affine}] for affine in (True, False)))
+    groups = (["group", {"num_groups": 1, "affine": affine}] for affine in (True, False))
+    tried = 0
+    for kind in (*kinds, *groups):
+        try:
+            arguments = network_arguments(name, {**args, key: kind})
+        except PipelineError:
+            continue  # a kind this class does not take
+        network = build_network(arguments)
+        told = trains_normalisation(name, {**args, key: kind})
+        assert told == bool(norm_names(network, to_arrays(network))), kind
+        tried += 1
+    assert tried >= 3
 
 
 @pytest.mark.parametrize(("name", "args"), EXAMPLES)

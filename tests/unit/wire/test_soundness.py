@@ -6,12 +6,13 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from silo_node.wire.benchmarks import BenchmarkReference
-from silo_node.wire.compression import Half
+from silo_node.wire.compression import Half, OtherRelease
 from silo_node.wire.course import Buffered, Gate
 from silo_node.wire.errors import PROBLEMS
 from silo_node.wire.masking import Member, SecureAggregation
 from silo_node.wire.models import ModelReference
 from silo_node.wire.neighbours import Balance, Decentralised, Gossip, NeighbourRule, SelfCentredClipping, Ubar
+from silo_node.wire.privacy import SiloPrivacy
 from silo_node.wire.protection import what_protects_what
 from silo_node.wire.soundness import first_fault
 from silo_node.wire.strategies import (
@@ -27,6 +28,7 @@ from silo_node.wire.strategies import (
     Mean,
     MultiKrum,
     NormClipping,
+    Scaffold,
     Strategy,
     TrimmedMean,
     sites_needed,
@@ -164,6 +166,47 @@ def test_which_masked_plans_hold(made: StudyPlan, code: str | None) -> None:
     assert (fault.code if fault else None) == code
 
 
+@pytest.mark.parametrize(
+    ("made", "code", "why", "instead"),
+    [
+        (
+            masked().model_copy(update={"strategy": Scaffold()}),
+            "plan-masked-single",
+            "each silo's own update",
+            "fedavg",
+        ),
+        (masked().model_copy(update={"schedule": Buffered()}), "plan-masked-single", "silos at once", "rounds"),
+        (masked().model_copy(update={"compression": Half()}), "plan-masked-compression", "half", "are noise"),
+        (masked().model_copy(update={"norm_bound": 1.0}), "plan-masked-bound", "norm_bound", "largest_change"),
+        (masked(Krum()), "plan-masked-rule", "krum over 1 sums", "enough groups"),
+        (
+            masked().model_copy(update={"privacy": SiloPrivacy(unit="silo", epsilon=8.0, clipping_norm=1.0)}),
+            "plan-privacy-training",
+            "privacy.unit patient",
+            "take one of them away",
+        ),
+        (
+            plan(Mean()).model_copy(update={"strategy": Scaffold(), "compression": Half()}),
+            "plan-scaffold-steps",
+            "take lossless",
+            "none or lossless",
+        ),
+        (
+            plan(Mean()).model_copy(update={"schedule": Buffered(), "gate": Gate()}),
+            "plan-not-buffered",
+            "models of several ages",
+            "Set the schedule to rounds",
+        ),
+    ],
+)
+def test_a_refusal_says_why_and_what_to_do_instead(made: StudyPlan, code: str, why: str, instead: str) -> None:
+    fault = first_fault(made)
+    assert fault is not None
+    assert fault.code == code
+    assert why in fault.detail
+    assert instead in PROBLEMS[code].hint
+
+
 def test_the_panel_of_a_masked_plan_says_what_is_seen_and_what_is_not_stopped() -> None:
     panel = {entry.question: " ".join(entry.answers) for entry in what_protects_what(masked(groups=4, silos=12))}
     assert "a sum over at least 3 sites of a group" in panel["Who can see an update?"]
@@ -171,6 +214,16 @@ def test_the_panel_of_a_masked_plan_says_what_is_seen_and_what_is_not_stopped() 
     assert "Any single site" in panel["Who could spoil the model?"]
     assert "without differential privacy" in panel["What is a patient promised?"]
     assert "sealed shares" in panel["What leaves the building?"]
+
+
+def test_a_level_of_another_release_can_be_read_and_is_refused() -> None:
+    """By its name or with parameters nobody here knows."""
+    for level in ("fp4", {"level": "fp4", "bits": 4}):
+        newer = StudyPlan.model_validate({**plan(Mean()).model_dump(), "compression": level})
+        fault = first_fault(newer)
+        assert newer.compression == OtherRelease(name="fp4")
+        assert fault is not None
+        assert (fault.code, "fp4" in fault.detail) == ("compression-unknown", True)
 
 
 def without_aggregator(rule: NeighbourRule, **changes: object) -> StudyPlan:

@@ -1,7 +1,6 @@
 """A console as a browser meets it, for tests: its application with somebody signed in."""
 
 import re
-from pathlib import Path
 
 from flask.testing import FlaskClient
 
@@ -10,6 +9,8 @@ from silo_node.console.desk import Desk
 from silo_node.console.guard import COOKIE
 from silo_node.console.people import People
 from silo_node.console.sessions import Sessions
+from silo_node.journal import Journal
+from silo_node.outbox.box import Item, Outbox
 from silo_node.state import Home
 
 PERSON = "m.okafor"
@@ -35,4 +36,9 @@ def token(client: FlaskClient, path: str = "/health") -> str:
     return found.group(1)
 
 
-__all__ = ["PERSON", "Path", "application", "signed_in", "token"]
+def item(home: Home, kind: str) -> Item:
+    journal = Journal(home)
+    try:
+        return next(found for found in Outbox(journal).items() if found.kind == kind)
+    finally:
+        journal.close()
