@@ -119,19 +119,20 @@ def own_model(digest: str) -> str:
     """Step four: where it is, hospital by hospital, and what was released."""
     with services().database.reading() as session:
         model = _own(models.model_of_digest(session, digest))
-        found = entries_view(session, model, asked_page(ENTRIES_SHOWN))
-        # A benchmark's owner who has to decide may do so at any moment.
-        live = model.state == "checking" or any(
-            not entry.settled or entry.consent == "requested" for entry in found.entries
-        )
-        asked = {(entry.benchmark, entry.benchmark_version) for entry in found.entries}
+        query = asked_page(ENTRIES_SHOWN)
+        found = entries_view(session, model, query)
+        entries = found.entries
+        # A benchmark's owner who has to decide may do so at any moment. A later page does not look again by itself.
+        moving = any(not entry.settled or entry.consent == "requested" for entry in entries)
+        live = query.cursor is None and (model.state == "checking" or moving)
+        asked = {(entry.benchmark, entry.benchmark_version) for entry in entries}
         questions = {key: find(session, *key).definition for key in asked}
         return page(
             "submit/model.html",
             steps=STEPS,
             step=4,
             model=model,
-            entries=found.entries,
+            entries=entries,
             next=found.next,
             titles={key: question["title"] for key, question in questions.items()},
             provenances=sorted({question["provenance"] for question in questions.values()}),

@@ -58,13 +58,15 @@ def benchmark_matrix(name: str, version: int) -> str:
         benchmark = find(session, name, version)
         if not owns(benchmark, current_actor()):
             raise MedSiloError("not-permitted")
-        found = matrix(session, benchmark, asked_page())
+        query = asked_page()
+        found = matrix(session, benchmark, query)
         return page(
             "owner/matrix.html",
             title=benchmark.definition["title"],
             provenance_of=benchmark.definition["provenance"],
             matrix=found,
-            live=any(cell.state in UNDER_WAY for row in found.models for cell in row.cells),
+            # The first page looks again by itself; a later one would be replaced by it.
+            live=query.cursor is None and any(cell.state in UNDER_WAY for row in found.models for cell in row.cells),
             reasons=get_args(RetryReason),
         )
 

@@ -349,10 +349,10 @@ def _participants(
 ) -> list[Participant]:
     asked = select(Association).where(Association.study_id == study.id)
     states = {row.silo_id: row.state for row in session.scalars(asked)}
-    folded = defaultdict[str, list[StudyUpdate]](list)
-    for row in updates:
-        if row.state == "folded":
-            folded[row.silo_id].append(row)
+    folded: dict[str, list[StudyUpdate]] = defaultdict(list)
+    for update in updates:
+        if update.state == "folded":
+            folded[update.silo_id].append(update)
     return [
         Participant(
             name=labels[silo],

@@ -154,6 +154,8 @@ def spoil(session: Session) -> set[str]:
         words["phases"] = [{"name": "first", "title": text(), "opens": "2026-01-01T00:00:00Z"}]
         changed = BenchmarkDefinition.model_validate_json(json.dumps({**row.definition, **words}))
         row.definition = changed.model_dump(mode="json")
+    for block in session.scalars(select(EstimateBlockRow)):
+        block.decision = text()
     for study in session.scalars(select(Study)):
         changed_plan = StudyPlan.model_validate_json(json.dumps({**study.plan, "title": text()}))
         study.plan = changed_plan.model_dump(mode="json")
