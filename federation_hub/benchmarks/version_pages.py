@@ -22,8 +22,8 @@ from federation_hub.web.data_tables import DataTable, answer
 from federation_hub.web.lists import asked_page
 from federation_hub.web.rendering import link, page
 from federation_hub.web.structured import benchmark_dataset, script
-from federation_hub.web.words import arrow, metric_name, plural, state
-from silo_node.web.formats import day, minute, score
+from federation_hub.web.words import arrow, plural, state
+from silo_node.web.formats import day, metric_name, minute, score
 from silo_node.wire.benchmarks import BenchmarkDefinition, MetricSpec, TransformSpec
 
 blueprint = Blueprint("version_pages", __name__)

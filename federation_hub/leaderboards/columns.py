@@ -6,8 +6,8 @@ from functools import partial
 from typing import Literal
 
 from federation_hub.leaderboards.board import Board, Entry, Estimate
-from federation_hub.web.words import arrow, direction, metric_name
-from silo_node.web.formats import chance, score, share
+from federation_hub.web.words import arrow, direction
+from silo_node.web.formats import chance, metric_name, score, share
 from silo_node.wire.benchmarks import METRICS, Direction
 
 Order = Literal["asc", "desc"]

@@ -27,8 +27,8 @@ from federation_hub.web.axes import Axis, nice_axis
 from federation_hub.web.charts import axis_plot, interval_plot
 from federation_hub.web.data_tables import DataTable, answer
 from federation_hub.web.rendering import link, page
-from federation_hub.web.words import arrow, joined, metric_name, plural
-from silo_node.web.formats import chance, p_value, score, signed
+from federation_hub.web.words import arrow, joined, plural
+from silo_node.web.formats import chance, metric_name, p_value, score, signed
 from silo_node.wire.errors import MedSiloError
 
 blueprint = Blueprint("compare_pages", __name__)

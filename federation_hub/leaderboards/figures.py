@@ -17,8 +17,8 @@ from federation_hub.web.figures import (
     significance_grid,
     stability_plot,
 )
-from federation_hub.web.words import METRIC_BOUNDS, metric_name, rule_name
-from silo_node.web.formats import score, share
+from federation_hub.web.words import METRIC_BOUNDS, rule_name
+from silo_node.web.formats import metric_name, score, share
 
 MODELS_SHOWN = 30
 LEADERS_SHOWN = 3

@@ -25,8 +25,8 @@ from federation_hub.stored import read_stored
 from federation_hub.web.data_tables import FOR_EVER, answer
 from federation_hub.web.rendering import link, page
 from federation_hub.web.structured import benchmark_dataset, script
-from federation_hub.web.words import arrow, metric_name, plural, state
-from silo_node.web.formats import minute, score
+from federation_hub.web.words import arrow, plural, state
+from silo_node.web.formats import metric_name, minute, score
 from silo_node.wire.benchmarks import BenchmarkDefinition
 from silo_node.wire.errors import MedSiloError
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from federation_hub.leaderboards.board import Board, Entry, Estimate
-from federation_hub.web.words import joined, metric_name, plural
-from silo_node.web.formats import chance, score
+from federation_hub.web.words import joined, plural
+from silo_node.web.formats import chance, metric_name, score
 
 NAMED_TOGETHER = 3
 

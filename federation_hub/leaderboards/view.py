@@ -13,8 +13,8 @@ from federation_hub.leaderboards.query import KINDS, ROWS_A_PAGE, BoardQuery, se
 from federation_hub.leaderboards.verdict import Answer, verdict
 from federation_hub.web.axes import Axis, nice_axis
 from federation_hub.web.charts import SiteMark, axis_plot, interval_plot, rank_plot, share_bar
-from federation_hub.web.words import METRIC_BOUNDS, metric_name
-from silo_node.web.formats import chance, score
+from federation_hub.web.words import METRIC_BOUNDS
+from silo_node.web.formats import chance, metric_name, score
 
 PAIRS_SHOWN = 30
 WAITING_SHOWN = 50

@@ -11,8 +11,7 @@ from federation_hub.models.listing import benchmarks_of
 from federation_hub.models.tables import Model
 from federation_hub.services import services
 from federation_hub.web.svg import element
-from federation_hub.web.words import metric_name
-from silo_node.web.formats import score
+from silo_node.web.formats import metric_name, score
 from silo_node.wire.errors import MedSiloError
 
 blueprint = Blueprint("badge_pages", __name__)

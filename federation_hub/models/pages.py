@@ -27,8 +27,8 @@ from federation_hub.web.data_tables import DataTable, answer
 from federation_hub.web.lineage import Step
 from federation_hub.web.rendering import link, page
 from federation_hub.web.structured import absolute, model_work, script
-from federation_hub.web.words import metric_name, plural
-from silo_node.web.formats import day, score, size
+from federation_hub.web.words import plural
+from silo_node.web.formats import day, metric_name, score, size
 from silo_node.wire.errors import MedSiloError
 
 blueprint = Blueprint("model_pages", __name__)

@@ -42,8 +42,8 @@ from federation_hub.web.lineage import Step
 from federation_hub.web.lists import asked_page
 from federation_hub.web.rendering import link, page
 from federation_hub.web.structured import script, study_project
-from federation_hub.web.words import joined, metric_name, plural, reason
-from silo_node.web.formats import day, score
+from federation_hub.web.words import joined, plural, reason
+from silo_node.web.formats import day, metric_name, score
 from silo_node.wire.benchmarks import BenchmarkDefinition
 from silo_node.wire.errors import MedSiloError
 from silo_node.wire.protection import Answer as Protection

@@ -16,7 +16,8 @@ from federation_hub.leaderboards.tables import Snapshot
 from federation_hub.models.tables import Model
 from federation_hub.studies.tables import Study
 from federation_hub.web.rendering import link
-from federation_hub.web.words import METRIC_MEANINGS, metric_name
+from federation_hub.web.words import METRIC_MEANINGS
+from silo_node.web.formats import metric_name
 from silo_node.wire.benchmarks import BenchmarkDefinition
 
 Thing = dict[str, Any]

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from silo_node.web.formats import metric_name as metric_name  # the console writes them alike
+from silo_node.web.formats import metric_name
 from silo_node.wire.benchmarks import METRICS, Direction
 from silo_node.wire.errors import PROBLEMS
 
