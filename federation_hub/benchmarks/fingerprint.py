@@ -6,8 +6,8 @@ and so are the answers.
 
 from dataclasses import dataclass
 
-from federation_hub.web.words import METRIC_MEANINGS, PROVENANCE_NOTICES, joined, plural
-from silo_node.web.formats import metric_name, score
+from federation_hub.web.words import METRIC_MEANINGS, joined, plural
+from silo_node.web.formats import PROVENANCE_NOTICES, metric_name, score
 from silo_node.wire.benchmarks import BenchmarkDefinition
 
 CALIBRATION = ("brier", "ece")

@@ -42,7 +42,7 @@ FILTERS: dict[str, Callable[..., str]] = {
 GLOBALS: dict[str, object] = {
     "asset": assets.address,
     "integrity": assets.integrity,
-    "provenance_notices": words.PROVENANCE_NOTICES,
+    "provenance_notices": formats.PROVENANCE_NOTICES,
     "metric_meanings": words.METRIC_MEANINGS,
     "account_sections": words.ACCOUNT_SECTIONS,
 }

@@ -18,16 +18,6 @@ METRIC_MEANINGS = {
 }
 METRIC_BOUNDS: dict[str, tuple[float, float | None]] = dict.fromkeys(METRICS, (0.0, 1.0)) | {"hd95": (0.0, None)}
 
-PROVENANCE_NOTICES = {
-    "synthetic": (
-        "Synthetic data.",
-        "No patient stands behind these images; they were generated to show how MedSilo works.",
-    ),
-    "simulated-sites": (
-        "Simulated hospitals.",
-        "The cases are real and openly licensed, but the sites were made by splitting one public data set.",
-    ),
-}
 STATES = {
     "abandoned": "abandoned: the quorum was missed",
     "collecting": "waiting for updates",

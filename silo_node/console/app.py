@@ -87,6 +87,7 @@ def _frame() -> dict[str, Any]:
     return {
         "session": session,
         "site": _site_name(),
+        "provenance": _provenance(),
         "held": held,
         "version": __version__,
         "path": request.path,
@@ -100,6 +101,14 @@ def _site_name() -> str:
         return load_enrolment(desk().home).silo_name
     except MedSiloError:
         return "Silo"
+
+
+def _provenance() -> tuple[str, str] | None:
+    """Return what is said on every page of a site without clinical data."""
+    try:
+        return formats.PROVENANCE_NOTICES.get(desk().config.provenance)
+    except MedSiloError:
+        return None
 
 
 def _refused(error: MedSiloError) -> Response:

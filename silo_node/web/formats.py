@@ -14,6 +14,17 @@ METRIC_NAMES = {
     "nsd": "Surface Dice",
     "hd95": "HD95 (mm)",
 }
+PROVENANCE_NOTICES = {
+    "synthetic": (
+        "Synthetic data.",
+        "No patient stands behind these images; they were generated to show how MedSilo works.",
+    ),
+    "simulated-sites": (
+        "Simulated hospitals.",
+        "The cases are real and openly licensed, but the sites were made by splitting one public data set.",
+    ),
+}
+"""What every page says first where no clinical data are behind it."""
 
 
 def score(value: float | None) -> str:

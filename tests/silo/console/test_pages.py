@@ -128,3 +128,14 @@ def test_a_site_that_has_nothing_yet_is_told_how_to_begin(tmp_path: Path) -> Non
         assert client.get(path).status_code == 200, path
     assert "silo-node enrol --hub" in client.get("/").text
     assert "There is no policy file yet" in client.get("/policy").text
+
+
+@pytest.mark.parametrize("path", ["/", "/approvals", "/work", "/cohorts", "/studies", "/left", "/policy", "/health"])
+def test_every_page_of_a_site_without_patients_says_so(home: Home, path: str) -> None:
+    assert "<strong>Synthetic data.</strong> No patient stands behind" in signed_in(home).get(path).text
+
+
+def test_a_site_with_patients_says_nothing_of_the_kind(fresh: tuple[Home, StandIn]) -> None:
+    home, _ = fresh
+    home.config_file.write_text("")
+    assert "No patient stands behind" not in signed_in(home).get("/cohorts").text
