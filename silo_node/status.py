@@ -20,7 +20,7 @@ from silo_node.wire.errors import MedSiloError
 def overview(home: Home, config: NodeConfig) -> dict[str, Any]:
     """Return everything ``silo-node status`` shows, as plain JSON values."""
     warnings: list[dict[str, str]] = []
-    node: dict[str, Any] = {"home": str(home.path), "running": node_runs(home)}
+    node: dict[str, Any] = {"home": str(home.path), "running": node_runs(home), "data": config.provenance}
     try:
         identity = load_identity(home)
         node |= _enrolled(identity, home, config, warnings)

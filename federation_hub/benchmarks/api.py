@@ -6,6 +6,7 @@ from federation_hub.api import current_actor, route
 from federation_hub.benchmarks.messages import BenchmarkList, BenchmarkSummary, BenchmarkView
 from federation_hub.benchmarks.service import find, newest_versions, publish, versions
 from federation_hub.benchmarks.tables import Benchmark
+from federation_hub.leaderboards.revisions import revision
 from federation_hub.paging import PageQuery, page
 from federation_hub.services import services
 from federation_hub.stored import read_stored
@@ -63,6 +64,7 @@ def _view(name: str, version: int | None) -> BenchmarkView:
             state=row.state,
             created=row.created,
             versions=tuple(entry.version for entry in versions(session, name)),
+            board_awaited=revision(session, row.id) is not None,
         )
 
 

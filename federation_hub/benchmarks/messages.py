@@ -16,6 +16,9 @@ class BenchmarkView(Message):
     versions: tuple[int, ...]
     """Every version there is, oldest first."""
 
+    board_awaited: bool
+    """Its results have changed, and its leaderboard is being computed with them."""
+
 
 class BenchmarkSummary(Message):
     """A line in the list of benchmarks."""

@@ -84,7 +84,9 @@ def test_a_model_is_submitted_with_the_card_beside_it(people: People, token_file
     record = json.loads(done.stdout)
     assert record["card"]["licence"] == "MIT"
     assert record["digest"] == digest_file(tmp_path / "model.zip")
-    assert "With a card" in medsilo(tmp_path, "leaderboard", "toy", hub=people.url).stdout
+    board = medsilo(tmp_path, "leaderboard", "toy", hub=people.url).stdout
+    assert "With a card" in board
+    assert board.startswith("Synthetic data. No patient stands behind these images")
 
 
 def test_a_card_with_an_unknown_key_is_refused_by_name(people: People, token_file: Path, tmp_path: Path) -> None:

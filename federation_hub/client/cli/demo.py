@@ -68,7 +68,8 @@ def _show(found: Record, *, as_json: bool) -> None:
         print_json(found)
         return
     address, _, name = found["url"].rpartition("/benchmarks/")
-    print_board(Hub(address).leaderboard(name))
+    hub = Hub(address)
+    print_board(hub.leaderboard(name), hub.benchmark(name))
     output().print(f"Leaderboard: [bold]{found['url']}[/]   ({found['seconds']['total']:.0f} s)", soft_wrap=True)
 
 

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from federation_hub.client.cli.session import AsJson, session
 from federation_hub.client.tables import Row, leaderboard_rows
 from federation_hub.client.terminal import output, print_json, print_table
+from silo_node.web.formats import PROVENANCE_NOTICES
 from silo_node.wire.errors import IntegrityError
 
 
@@ -44,7 +45,7 @@ def show(
     if as_json:
         print_json(found)
         return
-    print_board(found)
+    print_board(found, hub.benchmark(benchmark, version))
     output().print(f"{hub.url}/benchmarks/{benchmark}", soft_wrap=True)
 
 
@@ -82,8 +83,12 @@ def recompute(
     output().print(f"The very same bytes, from {found.blocks} signed blocks: {snapshot}", soft_wrap=True)
 
 
-def print_board(found: dict[str, Any]) -> None:
-    """Print a leaderboard snapshot as a table."""
+def print_board(found: dict[str, Any], benchmark: dict[str, Any]) -> None:
+    """Print a leaderboard snapshot as a table; first what is behind it where that is no clinical data."""
+    if notice := PROVENANCE_NOTICES.get(benchmark["definition"]["provenance"]):
+        output().print(f"[bold]{notice[0]}[/] {notice[1]}", soft_wrap=True)
+    if benchmark["board_awaited"]:
+        output().print("[bold]New results are in.[/] The board is being computed with them; look again in a moment.")
     rows = leaderboard_rows(found)
     metric = found["metric"]
     better = "higher" if metric["direction"] == "higher" else "lower"

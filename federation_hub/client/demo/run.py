@@ -21,6 +21,7 @@ from silo_node.wire.errors import MedSiloError
 from silo_node.wire.models import ModelCard
 
 _EVALUATION_SECONDS = 900.0
+_BOARD_SECONDS = 120.0
 _CONSENT_SECONDS = 60.0
 _STUDY_SECONDS = 1800.0
 
@@ -189,7 +190,11 @@ class Demonstration:
         with self.stages.stage("leaderboard", "Evaluating the federated model") as stage:
             approve_requests(people.owner)
             self._await_blocks(stage, people, models=4, silos=len(study["silos"]))
-            return people.owner.leaderboard(self.options.definition.name)
+            name = self.options.definition.name
+            self.federation.wait(
+                lambda: not people.owner.benchmark(name)["board_awaited"], seconds=_BOARD_SECONDS, what="the board"
+            )
+            return people.owner.leaderboard(name)
 
     def _await_blocks(self, stage: Stage, people: People, *, models: int, silos: int) -> None:
         """Wait until every silo's block for that many models has been accepted."""
