@@ -176,8 +176,10 @@ def let_stand(page: Page) -> None:
     """Let the benchmark's owner decide about the disputed result on the dashboard: it stands."""
     page.get_by_role("link", name="Dashboard").click()
     page.get_by_role("region", name="Disputed results").get_by_role("link").first.click()
+    page.get_by_role("textbox", name="Because").fill("The cohort was looked at once more.")
     page.get_by_role("button", name="Let it stand").click()
     expect(page.get_by_role("status")).to_contain_text("It counts on the leaderboard.")
+    expect(page.get_by_text("Decided because: The cohort was looked at once more.")).to_be_visible()
 
 
 def done(page: Page, action: str, who: str) -> None:
