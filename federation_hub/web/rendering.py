@@ -26,7 +26,7 @@ FILTERS: dict[str, Callable[..., str]] = {
     "short_digest": formats.short_digest,
     "size": formats.size,
     "seconds": formats.seconds,
-    "metric_name": words.metric_name,
+    "metric_name": formats.metric_name,
     "arrow": words.arrow,
     "reason": words.reason,
     "rule_name": words.rule_name,
