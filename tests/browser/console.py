@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from silo_node.console.people import People
 from silo_node.state import Home
@@ -57,3 +57,8 @@ def enter(page: Page, console: RunningConsole) -> None:
     page.goto(console.link())
     page.get_by_role("button", name="Open the console").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("Images stay here")
+
+
+def told(page: Page) -> Locator:
+    """Return what the console says of what was done last."""
+    return page.locator(".notice[role=status]")

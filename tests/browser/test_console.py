@@ -20,7 +20,7 @@ from silo_node.outbox.box import Item, Outbox
 from silo_node.outbox.words import content
 from silo_node.state import Home
 from silo_node.wire.benchmarks import BenchmarkReference
-from tests.browser.console import RunningConsole, enter, running_console
+from tests.browser.console import RunningConsole, enter, running_console, told
 from tests.browser.reading import NARROW, RULES, WIDE, overflow, reading
 from tests.silo.furnished import consent, furnish
 from tests.silo.stand_in import StandIn
@@ -127,7 +127,7 @@ def test_what_would_leave_is_read_and_released_without_javascript(
         (block,) = (item for item in items(console.home) if item.kind == "estimate-block")
         expect(page.locator(".bytes")).to_contain_text('"theta": [')
         page.get_by_role("button", name="Release the results").click()
-        expect(page.locator(".notice")).to_contain_text("Released by j.fischer")
+        expect(told(page)).to_contain_text("Released by j.fischer")
     (after,) = (item for item in items(console.home) if item.item_id == block.item_id)
     assert (after.released_by, after.state) == ("j.fischer", "sent")
 
@@ -140,7 +140,7 @@ def test_a_study_is_said_no_to(browser: Browser, console: RunningConsole) -> Non
         expect(page.get_by_text("Dr Ada Keller (Lakeside University) asks this site")).to_be_visible()
         expect(page.get_by_text("one file of about 28.4 MB")).to_be_visible()
         page.get_by_role("button", name="Do not take part").click()
-        expect(page.locator(".notice")).to_contain_text("It stays here, by m.okafor")
+        expect(told(page)).to_contain_text("It stays here, by m.okafor")
         page.goto(f"{console.url}/studies")
         expect(page.locator(".cards")).to_contain_text("no; ")
 
@@ -186,10 +186,10 @@ def test_a_consent_that_was_given_is_ended(browser: Browser, console: RunningCon
         button = page.get_by_role("button", name=re.compile("End the consent ?: Hearts together"))
         button.click()
         assert page.url.endswith("/studies")
-        expect(page.locator(".notice")).to_have_count(0)
+        expect(told(page)).to_have_count(0)
         page.get_by_label("Take no further part in Hearts together").check()
         button.click()
-        expect(page.locator(".notice")).to_contain_text("The consent is ended")
+        expect(told(page)).to_contain_text("The consent is ended")
         expect(button).to_have_count(0)
 
 

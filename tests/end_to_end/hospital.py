@@ -11,7 +11,7 @@ from typing import Any
 from playwright.sync_api import Page, expect
 
 from silo_node.state import Home
-from tests.browser.console import STEWARD, RunningConsole, running_console
+from tests.browser.console import STEWARD, RunningConsole, running_console, told
 from tests.end_to_end.demonstration import Standing
 
 
@@ -64,9 +64,9 @@ def register_cohort(page: Page) -> None:
     page.get_by_role("link", name="Look at what registering would tell the hub").click()
     expect(page.get_by_text("Exact counts stay at this site.")).to_be_visible()
     page.get_by_role("button", name="Register at the hub").click()
-    expect(page.locator(".notice")).to_contain_text("waits here until a person releases it")
+    expect(told(page)).to_contain_text("waits here until a person releases it")
     page.get_by_role("button", name="Register the cohort").click()
-    expect(page.locator(".notice")).to_contain_text(f"Released by {STEWARD}")
+    expect(told(page)).to_contain_text(f"Released by {STEWARD}")
 
 
 def open_results(page: Page) -> str:
@@ -83,13 +83,13 @@ def open_results(page: Page) -> str:
 def keep_results(page: Page) -> None:
     """Say no: the hub is told a code, and nothing of the results."""
     page.get_by_role("button", name="Keep them here").click()
-    expect(page.locator(".notice")).to_contain_text(f"It stays here, by {STEWARD}")
+    expect(told(page)).to_contain_text(f"It stays here, by {STEWARD}")
 
 
 def release_results(page: Page) -> None:
     """Say yes, and see in the log of this site that it left."""
     page.get_by_role("button", name="Release the results").click()
-    expect(page.locator(".notice")).to_contain_text(f"Released by {STEWARD}")
+    expect(told(page)).to_contain_text(f"Released by {STEWARD}")
 
 
 def see_what_left(page: Page) -> None:
