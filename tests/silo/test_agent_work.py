@@ -96,7 +96,9 @@ def test_a_killed_evaluation_goes_on_at_its_case_and_leaves_only_when_released(c
         clinic.command("outbox", "release", item.item_id)
         wait_for(lambda: "answered" in clinic.evaluations())
         # The hub has it before the node has heard so.
-        wait_for(lambda: [found.state for found in clinic.items() if found.kind == "estimate-block"] == ["acknowledged"])
+        wait_for(
+            lambda: [found.state for found in clinic.items() if found.kind == "estimate-block"] == ["acknowledged"]
+        )
     assert {path: path.stat().st_mtime_ns for path in kept} == stamps
     assert not list(clinic.home.scratch.glob("evaluate-*"))
     EgressLog(clinic.home.egress_log).verify()
