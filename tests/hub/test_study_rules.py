@@ -34,6 +34,7 @@ QUESTION = Question(
     base="blake3:" + "2" * 64,
     cohort="keyed-blake3:" + "3" * 64,
     metric="auroc",
+    level="half",
 )
 REPORT = RoundReport(
     task_id=QUESTION.task_id,
