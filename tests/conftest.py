@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,13 @@ configure_logging(as_json=True, verbose=False)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest first, so that no processor waits at the end for a whole federation that began last."""
+    """Put the longest first, so that no processor waits at the end for a whole federation that began last.
+
+    Of several tests with one name, processes that share the work run one and say nothing of the others.
+    """
+    names = Counter(item.nodeid for item in items)
+    if names.total() > len(names):
+        raise pytest.UsageError(f"several tests have one name: {names.most_common(1)}")
     items.sort(key=lambda item: ("end_to_end" not in item.path.parts, item.get_closest_marker("slow") is None))
 
 

@@ -4,9 +4,10 @@ A few examples for each operation here; ``make fuzz`` does many. Nothing is mock
 """
 
 import os
+import re
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,20 +62,38 @@ def target(showcase_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
         yield Target(found, {"Authorization": f"Bearer {token}", HEADER: str(CURRENT)})
 
 
-@SCHEMA.parametrize()
-@settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-    derandomize=True,
-    database=None,
-    phases=[Phase.explicit, Phase.generate],
-)
-def test_every_answer_is_a_declared_one(case: Any, target: Target) -> None:
-    """Status, media type and schema, whatever is sent: to made-up addresses, and to those of things that are there."""
-    app = target.walk.app
-    case.headers = {**(case.headers or {}), **target.headers}
-    case.validate_response(case.call(app=app), checks=list(CHECKS))
-    if case.path_parameters:
-        case.path_parameters = {**case.path_parameters, **target.real(case.path)}
+def _asking(label: str) -> Callable[..., None]:
+    """Return the test of one operation."""
+
+    @SCHEMA.include(name=label).parametrize()
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        derandomize=True,
+        database=None,
+        phases=[Phase.explicit, Phase.generate],
+    )
+    def every_answer_is_a_declared_one(case: Any, target: Target) -> None:
+        """Status, media type and schema, whatever is sent: to made-up addresses, and to those there are."""
+        app = target.walk.app
+        case.headers = {**(case.headers or {}), **target.headers}
         case.validate_response(case.call(app=app), checks=list(CHECKS))
+        if case.path_parameters:
+            case.path_parameters = {**case.path_parameters, **target.real(case.path)}
+            case.validate_response(case.call(app=app), checks=list(CHECKS))
+
+    return every_answer_is_a_declared_one
+
+
+def _name(label: str) -> str:
+    return "test_" + re.sub(r"\W+", "_", label.removesuffix("}")).lower()
+
+
+# A function for each: of several tests with one name a scheduler of several processes runs only one.
+OPERATIONS = {_name(operation.ok().label): operation.ok().label for operation in SCHEMA.get_all_operations()}
+globals().update({name: _asking(label) for name, label in OPERATIONS.items()})
+
+
+def test_every_operation_is_asked() -> None:
+    assert len(OPERATIONS) == len(list(SCHEMA.get_all_operations())) > 70
