@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,17 +89,24 @@ def stop_hub(hub: HubProcess) -> int:
         raise
 
 
-@pytest.fixture(scope="session")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
-    """The hub as its operator runs it, shared by all tests of the session."""
-    home = tmp_path_factory.mktemp("hub") / "home"
+@contextmanager
+def hub_process(folder: Path, settings: str) -> Iterator[HubProcess]:
+    """Run a hub as its operator does inside the block, with these lines in its ``hub.toml``."""
+    home = folder / "home"
     home.mkdir(mode=0o700)
-    (home / "hub.toml").write_text("model_tiers = [1, 2, 3]\npoll_idle_seconds = 0.5\n")
+    (home / "hub.toml").write_text(settings)
     running = start_hub(home)
     try:
         yield running
     finally:
         stop_hub(running)
+
+
+@pytest.fixture(scope="session")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
+    """The hub as its operator runs it, shared by all tests of the session."""
+    with hub_process(tmp_path_factory.mktemp("hub"), "model_tiers = [1, 2, 3]\npoll_idle_seconds = 0.5\n") as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ from silo_node.wire.masking import Member, SecureAggregation
 from silo_node.wire.models import ModelReference
 from silo_node.wire.neighbours import Decentralised
 from silo_node.wire.studies import LocalTraining, StudyPlan
-from tests.conftest import HubProcess, start_hub, stop_hub
+from tests.conftest import HubProcess, hub_process
 from tests.silo.clinics import Clinic, open_clinic, token_of, wait_for
 from tests.silo.preparations import classification
 from tests.sites import Person
@@ -119,14 +119,8 @@ def question() -> BenchmarkDefinition:
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
     """A node tells its hub how far it is three times a lease: short, so that a kill finds it in mid-training."""
-    home = tmp_path_factory.mktemp("hub") / "home"
-    home.mkdir(mode=0o700)
-    (home / "hub.toml").write_text("lease_seconds = 3\npoll_idle_seconds = 0.5\n")
-    running = start_hub(home)
-    try:
+    with hub_process(tmp_path_factory.mktemp("hub"), "lease_seconds = 3\npoll_idle_seconds = 0.5\n") as running:
         yield running
-    finally:
-        stop_hub(running)
 
 
 @pytest.fixture(scope="module")
